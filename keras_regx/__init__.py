@@ -1,5 +1,8 @@
 """Regularizers, constraints and proximal training for Keras 3."""
 
-from keras_regx import _backend as _backend  # isort: skip  (before keras)
+from keras_regx import _backend as _backend  # isort: skip  (must precede keras)
+
+from keras_regx import constraints as constraints
 from keras_regx import ops as ops
+from keras_regx import regularizers as regularizers
 from keras_regx.version import __version__ as __version__

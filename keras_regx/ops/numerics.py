@@ -90,3 +90,13 @@ def safe_norm(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     root = ops.sqrt(ops.where(is_zero, ops.ones_like(total), total))
     norm = ops.where(is_zero, ops.zeros_like(total), scale * root)
     return norm if keepdims else ops.squeeze(norm, axis=axes)
+
+
+def feasibility_tolerance(dtype: str) -> float:
+    """Return how far outside a set, relative to its scale, still counts as inside.
+
+    A rescaled vector is on its sphere only to rounding: half a unit in the last
+    place of the dtype it is stored in, and a few of the dtype it was computed
+    in. Without this margin projecting twice would move it again.
+    """
+    return EPSILON[dtype] + 8 * EPSILON[compute_dtype(dtype)]

@@ -1,0 +1,1 @@
+"""Machinery written once: validation, configuration and the registry."""

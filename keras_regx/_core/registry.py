@@ -1,0 +1,142 @@
+"""One registry class for regularizers and constraints: names to objects and back."""
+
+import difflib
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import keras
+
+_C = TypeVar("_C", bound=type)
+PACKAGE = "keras_regx"
+
+
+def snake_case(name: str) -> str:
+    """Return the Keras string name of a class: `MaxNorm` -> `max_norm`."""
+    return re.sub(
+        r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name
+    ).lower()
+
+
+class Registry:
+    """The names of one kind of object.
+
+    Args:
+        kind: What error messages call the objects, such as `"regularizer"`.
+        fallback: Keras' module of the same kind, asked for what is unknown here.
+    """
+
+    def __init__(self, kind: str, fallback: Any) -> None:
+        self.kind = kind
+        self.fallback = fallback
+        self.classes: dict[str, type] = {}
+        self._by_name: dict[str, type] = {}
+
+    def register(self, cls: _C) -> _C:
+        """Make a class known here by name, and to Keras for saving and loading."""
+        keras.saving.register_keras_serializable(package=PACKAGE)(cls)
+        self.classes[cls.__name__] = cls
+        for name in self.names(cls):
+            self._by_name[name] = cls
+        return cls
+
+    @staticmethod
+    def names(cls: type) -> tuple[str, ...]:
+        """Return every string that stands for a class: `L1L2`, `l1_l2`, `l1l2`."""
+        snake = snake_case(cls.__name__)
+        return cls.__name__, snake, snake.replace("_", "")
+
+    def get(self, identifier: Any) -> Any:
+        """Return the object that `identifier` stands for.
+
+        Args:
+            identifier: `None`, an instance or any callable (returned as it is), a
+                class (built with its defaults), a `"ClassName"` or `"snake_name"`,
+                or a config dictionary.
+
+        Raises:
+            ValueError: If nothing is known by that name; near misses are named.
+        """
+        if identifier is None:
+            return None
+        if isinstance(identifier, dict):
+            return self.deserialize(identifier)
+        if isinstance(identifier, str):
+            return self._from_name(identifier)
+        if inspect.isclass(identifier):
+            return self._build(identifier, identifier.__name__, {})
+        if callable(identifier):
+            return identifier
+        raise ValueError(
+            f"Could not interpret {self.kind} identifier. Expected None, a callable, "
+            f"a class, a name or a config dictionary. Received: {identifier!r}"
+        )
+
+    def serialize(self, obj: Any) -> Any:
+        """Return the Keras config dictionary of an object; None stays None."""
+        return None if obj is None else keras.saving.serialize_keras_object(obj)
+
+    def deserialize(
+        self, config: Any, custom_objects: dict[str, Any] | None = None
+    ) -> Any:
+        """Return the object that a config dictionary describes.
+
+        Args:
+            config: What `serialize` returned, `None`, or the short form
+                `{"class_name": "L2", "config": {"l2": 0.1}}`.
+            custom_objects: Names of classes or functions of your own.
+
+        Raises:
+            ValueError: If the dictionary is malformed or names an unknown class.
+        """
+        if config is None:
+            return None
+        if not isinstance(config, dict) or "class_name" not in config:
+            raise ValueError(
+                f"Invalid {self.kind} config. Expected a dictionary with the keys "
+                f"'class_name' and 'config'. Received: {config!r}"
+            )
+        name = str(config["class_name"]).removeprefix(f"{PACKAGE}>")
+        if config.get("module") is None and name not in (custom_objects or {}):
+            cls = self._by_name.get(name)
+            if cls is not None:
+                return cls.from_config(config.get("config") or {})  # type: ignore[attr-defined]
+            if "module" not in config:  # Keras' short form names its own classes.
+                return self.fallback.deserialize(config, custom_objects=custom_objects)
+        return keras.saving.deserialize_keras_object(
+            config, custom_objects=custom_objects
+        )
+
+    def _from_name(self, name: str) -> Any:
+        cls = self._by_name.get(name.removeprefix(f"{PACKAGE}>"))
+        if cls is not None:
+            return self._build(cls, name, getattr(cls, "string_defaults", {}))
+        custom = keras.saving.get_registered_object(name)
+        if custom is not None:
+            return self._build(custom, name, {}) if inspect.isclass(custom) else custom
+        try:
+            return self.fallback.get(name)
+        except ValueError:
+            near = difflib.get_close_matches(name, self._by_name, n=3, cutoff=0.5)
+            hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+            raise ValueError(
+                f"Unknown {self.kind} name.{hint} Received: {name!r}"
+            ) from None
+
+    def _build(self, cls: Callable[..., Any], name: str, defaults: dict[str, Any]) -> Any:
+        parameters = inspect.signature(cls).parameters.values()
+        required = [
+            p.name
+            for p in parameters
+            if p.default is p.empty
+            and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY, p.POSITIONAL_ONLY)
+            and p.name not in defaults
+        ]
+        if required:
+            raise ValueError(
+                f"The {self.kind} {name!r} cannot be built from its name alone: "
+                f"argument `{required[0]}` has no default. Pass an instance, such "
+                f"as {cls.__name__}({', '.join(f'{r}=...' for r in required)})."
+            )
+        return cls(**defaults)

@@ -1,0 +1,148 @@
+"""Checks of arguments, with one message shape for all of them.
+
+`Invalid value for argument `gamma` of MCP. Expected a number > 1. Received: gamma=0.5`
+
+Values are checked at construction, static rank and dtype at call, tensor
+values never.
+"""
+
+import math
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any, NoReturn
+
+from keras import ops
+
+from keras_regx.ops.axes import ROLES
+from keras_regx.ops.numerics import dtype_of, upcast
+
+Axis = int | tuple[int, ...] | str | None
+
+
+def name_of(owner: Any) -> str:
+    """Return the name that an error message gives to `owner`."""
+    if isinstance(owner, str):
+        return owner
+    return owner.__name__ if isinstance(owner, type) else type(owner).__name__
+
+
+def fail(owner: Any, argument: str, expected: str, value: Any) -> NoReturn:
+    """Raise the ValueError that every rejected argument gets."""
+    raise ValueError(
+        f"Invalid value for argument `{argument}` of {name_of(owner)}. "
+        f"Expected {expected}. Received: {argument}={value!r}"
+    )
+
+
+def number(
+    owner: Any,
+    argument: str,
+    value: Any,
+    *,
+    minimum: float | None = None,
+    above: float | None = None,
+    maximum: float | None = None,
+    below: float | None = None,
+) -> float:
+    """Return `value` as a finite Python float within the bounds.
+
+    Python and NumPy real numbers are accepted; booleans, strings, tensors,
+    NaN and infinities are not.
+    """
+    bounds = {">=": minimum, ">": above, "<=": maximum, "<": below}
+    wanted = [f"{sign} {bound:g}" for sign, bound in bounds.items() if bound is not None]
+    expected = " ".join(["a finite number", " and ".join(wanted)]).strip()
+    if isinstance(value, bool) or not isinstance(value, Real):
+        fail(owner, argument, expected, value)
+    result = float(value)
+    if (
+        not math.isfinite(result)
+        or (minimum is not None and result < minimum)
+        or (above is not None and result <= above)
+        or (maximum is not None and result > maximum)
+        or (below is not None and result >= below)
+    ):
+        fail(owner, argument, expected, value)
+    return result
+
+
+def integer(
+    owner: Any,
+    argument: str,
+    value: Any,
+    *,
+    minimum: int | None = None,
+    maximum: int | None = None,
+) -> int:
+    """Return `value` as a Python int within the bounds; booleans are rejected."""
+    bounds = {">=": minimum, "<=": maximum}
+    wanted = [f"{sign} {bound}" for sign, bound in bounds.items() if bound is not None]
+    expected = " ".join(["an integer", " and ".join(wanted)]).strip()
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        fail(owner, argument, expected, value)
+    result = int(value)
+    if (minimum is not None and result < minimum) or (
+        maximum is not None and result > maximum
+    ):
+        fail(owner, argument, expected, value)
+    return result
+
+
+def boolean(owner: Any, argument: str, value: Any) -> bool:
+    """Return `value` if it is a Python bool."""
+    if not isinstance(value, bool):
+        fail(owner, argument, "True or False", value)
+    return value
+
+
+def choice(owner: Any, argument: str, value: Any, options: Sequence[Any]) -> Any:
+    """Return `value` if it is one of `options`."""
+    if not any(type(value) is type(option) and value == option for option in options):
+        fail(owner, argument, f"one of {tuple(options)}", value)
+    return value
+
+
+def axis(owner: Any, value: Any, argument: str = "axis") -> Axis:
+    """Return an axis argument in its canonical form: int, tuple, role or None."""
+    expected = f"an int, a tuple of distinct ints, None or one of {ROLES}"
+    if value is None or (isinstance(value, str) and value in ROLES):
+        return value
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return int(value)
+    if isinstance(value, tuple | list):
+        is_int = [isinstance(a, Integral) and not isinstance(a, bool) for a in value]
+        if value and all(is_int) and len(set(value)) == len(value):
+            return tuple(int(a) for a in value)
+    fail(owner, argument, expected, value)
+
+
+def floating(owner: Any, x: Any, *, min_rank: int = 0, argument: str = "x") -> Any:
+    """Return `x` as a real floating-point tensor of at least `min_rank`."""
+    x = ops.convert_to_tensor(x)
+    dtype = dtype_of(x)
+    if "float" not in dtype:
+        fail(owner, argument, "a real floating-point tensor", describe(x, dtype))
+    if len(x.shape) < min_rank:
+        expected = f"a tensor of rank >= {min_rank}"
+        fail(owner, argument, expected, describe(x, dtype))
+    return x
+
+
+class describe:  # noqa: N801  (reads as a function in an error message)
+    """A tensor in an error message: its shape and dtype, never its values."""
+
+    def __init__(self, x: Any, dtype: str) -> None:
+        self.text = f"tensor of shape {tuple(x.shape)} and dtype {dtype}"
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def step_size(owner: Any, value: Any, dtype: str) -> Any:
+    """Return the step size of a prox: a non-negative number or a scalar tensor."""
+    if isinstance(value, Real) or isinstance(value, bool | str) or value is None:
+        return number(owner, "step_size", value, minimum=0)
+    value = upcast(value)
+    if len(value.shape) != 0:
+        fail(owner, "step_size", "a scalar", describe(value, dtype_of(value)))
+    return ops.cast(value, dtype)

@@ -1,0 +1,32 @@
+"""Keras' NonNeg: the non-negative orthant."""
+
+from typing import Any
+
+from keras import ops
+
+from keras_regx.constraints.base import Constraint, register
+
+
+@register
+class NonNeg(Constraint):
+    """Every weight at least zero.
+
+        P(w) = max(w, 0)
+
+    Call: floating tensor or variable of any shape -> same shape and dtype. NaN
+        stays NaN.
+    Exact: yes. Convex: yes.
+    Raises: ValueError if the tensor is not real and floating.
+    Reference: as in Keras.
+
+    Example:
+
+    >>> from keras_regx.constraints import NonNeg
+    >>> [float(v) for v in NonNeg()([-1.0, 2.0])]
+    [0.0, 2.0]
+    """
+
+    convex = True
+
+    def _project(self, w: Any, dtype: str) -> Any:  # noqa: ARG002
+        return ops.where(w < 0, ops.zeros_like(w), w)

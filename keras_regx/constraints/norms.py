@@ -1,0 +1,169 @@
+"""Keras' constraints on the norm of each group: MaxNorm, UnitNorm, MinMaxNorm."""
+
+from typing import Any
+
+from keras import ops
+
+from keras_regx._core import validation as check
+from keras_regx.constraints.base import Constraint, register
+from keras_regx.ops.axes import resolve_axis
+from keras_regx.ops.numerics import feasibility_tolerance, safe_norm
+
+_SMALLEST = 2.0**-126  # The smallest normal float32; below it 1 / norm overflows.
+
+
+class _NormRange(Constraint):
+    """Groups whose Euclidean norm lies between two bounds."""
+
+    axis: check.Axis
+    _bounds: tuple[float, float]
+    _rate: float = 1.0
+
+    def _norms(self, w: Any) -> Any:
+        axes = resolve_axis(self.axis, len(w.shape), type(self).__name__)
+        return safe_norm(w, axes, keepdims=True)
+
+    def _project(self, w: Any, dtype: str) -> Any:
+        norms = self._norms(w)
+        nearest = ops.clip(norms, *self._bounds)
+        slack = feasibility_tolerance(dtype) * nearest
+        kept = (ops.absolute(norms - nearest) <= slack) | (norms < _SMALLEST)
+        target = self._rate * nearest + (1 - self._rate) * norms
+        one = ops.ones_like(norms)
+        return w * ops.where(kept, one, target / ops.where(kept, one, norms))
+
+    def _gap(self, w: Any) -> Any:
+        norms = self._norms(w)
+        return norms - ops.clip(norms, *self._bounds)
+
+    def _scale(self, w: Any) -> float:  # noqa: ARG002
+        low, high = self._bounds
+        return high if high < float("inf") else max(low, 1.0)
+
+
+@register
+class MaxNorm(_NormRange):
+    """Norm of each group at most `max_value`: a Euclidean ball per group.
+
+        P(w) = w min(1, max_value / ||w||_2)    for each group w
+
+    Args:
+        max_value: Finite float >= 0. Largest norm of a group.
+        axis: Int, tuple of ints, `"units"`, `"inputs"` or `None`: the axes that
+            a norm is taken over. 0 suits `Dense` kernels; `"units"` suits every
+            kernel whose last axis is the units or filters.
+
+    Call: floating tensor or variable of any shape -> same shape and dtype.
+    Exact: a group inside the ball is bitwise unchanged; right at every scale.
+    Convex: yes.
+    Raises: ValueError naming the argument and the value received.
+    Reference: Srebro and Shraibman (2005), COLT; as in Keras.
+
+    Example:
+
+    >>> from keras_regx.constraints import MaxNorm
+    >>> w = MaxNorm(2.0)([[3.0, 0.5], [4.0, 0.0]])
+    >>> [[round(float(v), 6) for v in row] for row in w]
+    [[1.2, 0.5], [1.6, 0.0]]
+    """
+
+    convex = True
+
+    def __init__(self, max_value: float = 2, axis: check.Axis = 0) -> None:
+        self.max_value = check.number(self, "max_value", max_value, minimum=0)
+        self.axis = check.axis(self, axis)
+
+    @property
+    def _bounds(self) -> tuple[float, float]:  # type: ignore[override]
+        return 0.0, self.max_value
+
+
+@register
+class UnitNorm(_NormRange):
+    """Norm of each group exactly one: a unit sphere per group.
+
+        P(w) = w / ||w||_2    for each group w
+
+    Args:
+        axis: Int, tuple of ints, `"units"`, `"inputs"` or `None`: the axes that
+            a norm is taken over.
+
+    Call: floating tensor or variable of any shape -> same shape and dtype. A
+        zero group has no direction: it stays zero, and `contains` is False.
+    Exact: yes, and right at every scale.
+    Convex: no.
+    Gradient: finite everywhere; through a zero group it is the identity.
+    Raises: ValueError naming the argument and the value received.
+    Reference: as in Keras.
+
+    Example:
+
+    >>> from keras_regx.constraints import UnitNorm
+    >>> w = UnitNorm(axis=None)([3.0, 4.0])
+    >>> [round(float(v), 6) for v in w]
+    [0.6, 0.8]
+    """
+
+    _bounds = (1.0, 1.0)
+
+    def __init__(self, axis: check.Axis = 0) -> None:
+        self.axis = check.axis(self, axis)
+
+
+@register
+class MinMaxNorm(_NormRange):
+    """Norm of each group between two bounds, enforced fully or by degrees.
+
+        P(w) = w (rate clip(||w||, min_value, max_value) + (1 - rate) ||w||) / ||w||
+
+    Args:
+        min_value: Finite float >= 0. Smallest norm of a group.
+        max_value: Finite float >= `min_value`. Largest norm of a group.
+        rate: Float in [0, 1]. 1 is the exact projection; less moves a group part
+            of the way at each step.
+        axis: Int, tuple of ints, `"units"`, `"inputs"` or `None`: the axes that
+            a norm is taken over.
+
+    Call: floating tensor or variable of any shape -> same shape and dtype. A
+        zero group under a positive minimum has no direction: it stays zero,
+        and `contains` is False.
+    Exact: with `rate=1`; a group within the bounds is bitwise unchanged.
+    Convex: only with `min_value=0`.
+    Raises: ValueError naming the argument and the value received.
+    Reference: as in Keras.
+
+    Example:
+
+    >>> from keras_regx.constraints import MinMaxNorm
+    >>> w = MinMaxNorm(1.0, 2.0)([[0.3, 3.0], [0.4, 4.0]])
+    >>> [[round(float(v), 6) for v in row] for row in w]
+    [[0.6, 1.2], [0.8, 1.6]]
+    """
+
+    def __init__(
+        self,
+        min_value: float = 0.0,
+        max_value: float = 1.0,
+        rate: float = 1.0,
+        axis: check.Axis = 0,
+    ) -> None:
+        self.min_value = check.number(self, "min_value", min_value, minimum=0)
+        self.max_value = check.number(self, "max_value", max_value, minimum=0)
+        if self.max_value < self.min_value:
+            expected = f"a number >= min_value={self.min_value:g}"
+            check.fail(self, "max_value", expected, max_value)
+        self.rate = check.number(self, "rate", rate, minimum=0, maximum=1)
+        self.axis = check.axis(self, axis)
+
+    @property
+    def convex(self) -> bool:  # type: ignore[override]
+        """Whether the set is a ball, without a hole."""
+        return self.min_value == 0
+
+    @property
+    def _bounds(self) -> tuple[float, float]:  # type: ignore[override]
+        return self.min_value, self.max_value
+
+    @property
+    def _rate(self) -> float:  # type: ignore[override]
+        return self.rate

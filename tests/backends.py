@@ -1,0 +1,66 @@
+"""The four things that differ between backends: compile, differentiate, cast, dtypes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+BACKEND = keras.backend.backend()
+DTYPES = ["float16", "bfloat16", "float32"]
+if BACKEND != "jax":  # JAX keeps float64 as float32.
+    DTYPES.append("float64")
+
+
+def compiled(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `fn` compiled as `fit` compiles on this backend (PyTorch: eager)."""
+    if BACKEND == "jax":
+        import jax
+
+        return jax.jit(fn)
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(fn, jit_compile=True)
+    return fn
+
+
+def gradient(fn: Callable[[Any], Any], x: Any) -> np.ndarray:
+    """Return the gradient of the scalar function `fn` at `x`, as NumPy."""
+    x = ops.convert_to_tensor(x)
+    if BACKEND == "jax":
+        import jax
+
+        return np.asarray(jax.grad(fn)(x), "float64")
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = fn(x)
+        grad = tape.gradient(y, x, unconnected_gradients="zero")
+        return np.asarray(tf.cast(grad, "float64"))
+    x = x.detach().clone().requires_grad_(True)
+    y = fn(x)
+    if y.requires_grad:
+        y.backward()
+    grad = x.grad if x.grad is not None else ops.zeros_like(x)
+    return as_float64(grad)
+
+
+def as_tensor(x: Any, dtype: str) -> Any:
+    """Return `x` as a tensor of `dtype`, without a detour through float32."""
+    if dtype in ("float16", "bfloat16"):
+        return ops.cast(ops.convert_to_tensor(np.asarray(x, "float32")), dtype)
+    return ops.convert_to_tensor(np.asarray(x, dtype), dtype=dtype)
+
+
+def as_float64(x: Any) -> np.ndarray:
+    """Return a tensor as a float64 array."""
+    x = ops.convert_to_tensor(x)
+    if keras.backend.standardize_dtype(x.dtype) == "bfloat16":
+        x = ops.cast(x, "float32")
+    return np.asarray(ops.convert_to_numpy(x), "float64")

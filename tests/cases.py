@@ -1,0 +1,254 @@
+"""THE catalogue: one row per penalty and per constraint.
+
+Value, gradient, prox, projection, dtypes, compiled versus eager, serialization,
+wrong arguments, docs rows and benchmark rows are all derived from these rows.
+Oracles are float64 NumPy and share no code with the package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_regx import constraints as c
+from keras_regx import regularizers as r
+
+Array = np.ndarray
+
+
+def normal(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Return ordinary weights: a standard normal sample."""
+    return rng.normal(size=shape)
+
+
+VECTOR, MATRIX, KERNEL = (7,), (5, 4), (3, 3, 2, 4)
+
+
+@dataclass(frozen=True)
+class PenaltyCase:
+    """One penalty, with what is true of it.
+
+    Attributes:
+        penalty: The object under test.
+        value: Float64 oracle of the value.
+        keras: The object of Keras that computes the same, if there is one.
+        wrong: Arguments that must be rejected, and the argument to be named.
+        shapes: Shapes that it is tested on.
+        sample: Draws weights to test on, away from kinks.
+        gradient_at_zero: The gradient at zero weights, the same for all entries.
+        note: Distinguishes rows of the same class.
+    """
+
+    penalty: r.Regularizer
+    value: Callable[[Array], float]
+    keras: Any = None
+    wrong: tuple[tuple[dict[str, Any], str], ...] = ()
+    shapes: tuple[tuple[int, ...], ...] = (VECTOR, MATRIX, KERNEL)
+    sample: Callable[[np.random.Generator, tuple[int, ...]], Array] = normal
+    gradient_at_zero: float = 0.0
+    note: str = ""
+
+    @property
+    def id(self) -> str:
+        """Return the name that test ids show."""
+        name = type(self.penalty).__name__
+        return f"{name}_{self.note}" if self.note else name
+
+
+def _cosines(w: Array) -> float:
+    """Return the mean absolute cosine between the rows of a matrix."""
+    pairs = [(i, j) for i in range(len(w)) for j in range(i)]
+    cosines = [
+        abs(w[i] @ w[j]) / np.sqrt((w[i] @ w[i]) * (w[j] @ w[j])) for i, j in pairs
+    ]
+    return float(np.mean(cosines))
+
+
+def _bad_number(argument: str, **others: Any) -> tuple[tuple[dict[str, Any], str], ...]:
+    """Return the values that no non-negative number argument may take."""
+    bad = (-1.0, float("nan"), float("inf"), True, "0.1", [0.1])
+    return tuple(({argument: value, **others}, argument) for value in bad)
+
+
+PENALTIES = [
+    PenaltyCase(
+        r.L1(0.3),
+        lambda x: 0.3 * np.abs(x).sum(),
+        keras=keras.regularizers.L1(0.3),
+        wrong=_bad_number("l1"),
+    ),
+    PenaltyCase(
+        r.L2(0.3),
+        lambda x: 0.3 * (x**2).sum(),
+        keras=keras.regularizers.L2(0.3),
+        wrong=_bad_number("l2"),
+    ),
+    PenaltyCase(
+        r.L1L2(0.3, 0.2),
+        lambda x: 0.3 * np.abs(x).sum() + 0.2 * (x**2).sum(),
+        keras=keras.regularizers.L1L2(0.3, 0.2),
+        wrong=_bad_number("l1") + _bad_number("l2"),
+    ),
+    PenaltyCase(
+        r.OrthogonalRegularizer(0.3),
+        lambda x: 0.3 * _cosines(x.reshape(-1, x.shape[-1])),
+        keras=keras.regularizers.OrthogonalRegularizer(0.3),
+        wrong=(*_bad_number("factor"), ({"mode": "diagonal"}, "mode")),
+        shapes=(MATRIX, KERNEL),
+        note="rows",
+    ),
+    PenaltyCase(
+        r.OrthogonalRegularizer(0.3, mode="columns"),
+        lambda x: 0.3 * _cosines(x.reshape(-1, x.shape[-1]).T),
+        keras=keras.regularizers.OrthogonalRegularizer(0.3, mode="columns"),
+        shapes=(MATRIX, KERNEL),
+        note="columns",
+    ),
+    PenaltyCase(
+        r.Sum([r.L1(0.3), r.L2(0.2)]),
+        lambda x: 0.3 * np.abs(x).sum() + 0.2 * (x**2).sum(),
+        wrong=(
+            ({"regularizers": []}, "regularizers"),
+            ({"regularizers": r.L1()}, "regularizers"),
+            ({"regularizers": [None]}, "regularizers"),
+        ),
+    ),
+    PenaltyCase(
+        r.Scaled(r.L2(0.3), 0.5),
+        lambda x: 0.15 * (x**2).sum(),
+        wrong=(
+            *_bad_number("factor", regularizer=r.L2()),
+            ({"regularizer": None, "factor": 1.0}, "regularizer"),
+        ),
+    ),
+]
+
+
+@dataclass(frozen=True)
+class ConstraintCase:
+    """One constraint, with what is true of it.
+
+    Attributes:
+        constraint: The object under test.
+        project: Float64 oracle of the projection.
+        keras: The object of Keras with the same purpose, if there is one.
+        wrong: Arguments that must be rejected, and the argument to be named.
+        shapes: Shapes that it is tested on.
+        sample: Draws weights to project.
+        exact: Whether it is a projection: idempotent and feasible.
+        scale_free: Whether weights times 1e20 and 1e-25 can be compared with the
+            oracle's.
+        note: Distinguishes rows of the same class.
+    """
+
+    constraint: c.Constraint
+    project: Callable[[Array], Array]
+    keras: Any = None
+    wrong: tuple[tuple[dict[str, Any], str], ...] = ()
+    shapes: tuple[tuple[int, ...], ...] = (VECTOR, MATRIX, KERNEL)
+    sample: Callable[[np.random.Generator, tuple[int, ...]], Array] = normal
+    exact: bool = True
+    scale_free: bool = True
+    note: str = ""
+
+    @property
+    def id(self) -> str:
+        """Return the name that test ids show."""
+        name = type(self.constraint).__name__
+        return f"{name}_{self.note}" if self.note else name
+
+
+def _radial(axis: Any, low: float, high: float, rate: float = 1.0) -> Any:
+    """Return the oracle of the constraints on the norms of groups."""
+
+    def project(w: Array) -> Array:
+        norms = np.sqrt((w**2).sum(axis=axis, keepdims=True))
+        target = rate * np.clip(norms, low, high) + (1 - rate) * norms
+        return w * target / norms
+
+    return project
+
+
+def _keras2_radial(w: Array) -> Array:
+    """Return what Keras 2 computes, ring by ring from the centre."""
+    out = np.empty_like(w)
+    size = w.shape[0]
+    start = size // 2
+    for row in range(size):
+        for column in range(size):
+            ring = max(abs(2 * row - size + 1), abs(2 * column - size + 1))
+            k = ring // 2
+            if size % 2:
+                source = start - 1 if k == 0 else start + k - 1
+            else:
+                source = start - 1 if k == 0 else start + k
+            out[row, column] = w[source, source]
+    return out
+
+
+_BAD_AXIS = tuple(({"axis": v}, "axis") for v in ("rows", 0.5, True, (0, 0), ()))
+
+CONSTRAINTS = [
+    ConstraintCase(
+        c.MaxNorm(1.5),
+        _radial(0, 0.0, 1.5),
+        keras=keras.constraints.MaxNorm(1.5),
+        wrong=_bad_number("max_value") + _BAD_AXIS,
+    ),
+    ConstraintCase(
+        c.MaxNorm(1.5, axis="units"),
+        _radial((0, 1, 2), 0.0, 1.5),
+        keras=keras.constraints.MaxNorm(1.5, axis=(0, 1, 2)),
+        shapes=(KERNEL,),
+        note="units",
+    ),
+    ConstraintCase(
+        c.MaxNorm(1.5, axis=None), _radial(None, 0.0, 1.5), note="tensor"
+    ),
+    ConstraintCase(
+        c.NonNeg(), lambda w: np.maximum(w, 0), keras=keras.constraints.NonNeg()
+    ),
+    ConstraintCase(
+        c.UnitNorm(),
+        _radial(0, 1.0, 1.0),
+        keras=keras.constraints.UnitNorm(),
+        wrong=_BAD_AXIS,
+    ),
+    ConstraintCase(
+        c.UnitNorm(axis="inputs"),
+        _radial((0, 1, 3), 1.0, 1.0),
+        keras=keras.constraints.UnitNorm(axis=(0, 1, 3)),
+        shapes=(KERNEL,),
+        note="inputs",
+    ),
+    ConstraintCase(
+        c.MinMaxNorm(0.5, 1.5),
+        _radial(0, 0.5, 1.5),
+        keras=keras.constraints.MinMaxNorm(0.5, 1.5),
+        wrong=(
+            *_bad_number("min_value"),
+            *_bad_number("max_value"),
+            *_bad_number("rate"),
+            ({"rate": 5}, "rate"),
+            ({"min_value": 2.0, "max_value": 1.0}, "max_value"),
+            *_BAD_AXIS,
+        ),
+    ),
+    ConstraintCase(
+        c.MinMaxNorm(0.5, 1.5, rate=0.3),
+        _radial(0, 0.5, 1.5, rate=0.3),
+        keras=keras.constraints.MinMaxNorm(0.5, 1.5, rate=0.3),
+        exact=False,
+        note="relaxed",
+    ),
+    ConstraintCase(
+        c.RadialConstraint(),
+        _keras2_radial,
+        shapes=((3, 3, 2, 2), (4, 4, 1, 2), (5, 5, 1, 1), (6, 6, 1, 1)),
+        exact=False,
+    ),
+]
