@@ -14,9 +14,7 @@ PACKAGE = "keras_regx"
 
 def snake_case(name: str) -> str:
     """Return the Keras string name of a class: `MaxNorm` -> `max_norm`."""
-    return re.sub(
-        r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name
-    ).lower()
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 class Registry:
@@ -124,7 +122,9 @@ class Registry:
                 f"Unknown {self.kind} name.{hint} Received: {name!r}"
             ) from None
 
-    def _build(self, cls: Callable[..., Any], name: str, defaults: dict[str, Any]) -> Any:
+    def _build(
+        self, cls: Callable[..., Any], name: str, defaults: dict[str, Any]
+    ) -> Any:
         parameters = inspect.signature(cls).parameters.values()
         required = [
             p.name

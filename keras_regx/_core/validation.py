@@ -50,7 +50,9 @@ def number(
     NaN and infinities are not.
     """
     bounds = {">=": minimum, ">": above, "<=": maximum, "<": below}
-    wanted = [f"{sign} {bound:g}" for sign, bound in bounds.items() if bound is not None]
+    wanted = [
+        f"{sign} {bound:g}" for sign, bound in bounds.items() if bound is not None
+    ]
     expected = " ".join(["a finite number", " and ".join(wanted)]).strip()
     if isinstance(value, bool) or not isinstance(value, Real):
         fail(owner, argument, expected, value)

@@ -50,7 +50,8 @@ class RadialConstraint(Constraint):
         ring = centre if odd else ops.tile(centre, (2, 2, 1, 1))
         for i in range(0 if odd else 1, start):
             filled = ops.broadcast_to(
-                w[start + i, start + i], (ring.shape[0] + 2, ring.shape[1] + 2, *shape[2:])
+                w[start + i, start + i],
+                (ring.shape[0] + 2, ring.shape[1] + 2, *shape[2:]),
             )
             ring = ops.slice_update(filled, (1, 1, 0, 0), ring)
         return ring

@@ -1,0 +1,92 @@
+"""What each penalty of a model costs now, by name, and their sum."""
+
+import re
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_regx._core.registry import snake_case
+
+
+def penalties(model: Any, scope: str | None = None) -> dict[str, Any]:
+    """Return the weight penalties of a model by name.
+
+    A name is the variable's path, `Regularizer`, and the penalty's name:
+    `EasyNet/fully_connected/kernel/Regularizer/l2`. Penalties of Keras and plain
+    functions are seen too. Frozen weights have none, as in `model.losses`, and a
+    shared weight is counted once.
+
+    Args:
+        model: Built model or layer.
+        scope: Regular expression that a name must begin with (`re.match`), as
+            in TensorFlow 1; `None` for all.
+
+    Returns:
+        Dictionary from name to scalar tensor, in the order of the weights.
+
+    Example:
+
+    >>> import keras
+    >>> import keras_regx
+    >>> layer = keras.layers.Dense(1, kernel_initializer="ones",
+    ...     kernel_regularizer=keras_regx.regularizers.L2(0.5))
+    >>> model = keras.Sequential([keras.Input((4,)), layer], name="net")
+    >>> [name.split("/")[-2:] for name in keras_regx.penalties(model)]
+    [['Regularizer', 'l2']]
+    >>> float(keras_regx.total_penalty(model))
+    2.0
+    """
+    matches = re.compile(scope or "").match
+    values: dict[str, Any] = {}
+    for variable in model.trainable_weights:
+        regularizer = variable.regularizer
+        if regularizer is None:
+            continue
+        base = f"{variable.path}/Regularizer/{display_name(regularizer)}"
+        if not matches(base):
+            continue
+        value = regularizer(variable)
+        if value is None:  # TensorFlow 1's regularizer of scale zero has no term.
+            continue
+        name, count = base, 0
+        while name in values:
+            count += 1
+            name = f"{base}_{count}"
+        values[name] = value
+    return values
+
+
+def total_penalty(model: Any, scope: str | None = None) -> Any:
+    """Return the sum of the weight penalties of a model: a scalar tensor.
+
+    Args:
+        model: Built model or layer.
+        scope: Regular expression that a name must begin with; see `penalties`.
+
+    Returns:
+        Scalar tensor; 0 where there is no penalty. Differentiable, so that a
+        training loop of your own can add it to its loss.
+    """
+    terms = list(penalties(model, scope).values())
+    if not terms:
+        return ops.zeros((), keras.config.floatx())
+    return sum(terms[1:], start=terms[0])
+
+
+def display_name(regularizer: Any) -> str:
+    """Return the name that a listing gives to a penalty or a constraint.
+
+    Example:
+
+    >>> from keras_regx.models.penalties import display_name
+    >>> from keras_regx.regularizers import L1L2
+    >>> display_name(L1L2()), display_name(abs)
+    ('l1_l2', 'abs')
+    """
+    inner = getattr(regularizer, "shown_as", None)
+    if inner is not None:
+        return display_name(inner)
+    if isinstance(regularizer, type) or not hasattr(regularizer, "__name__"):
+        return snake_case(type(regularizer).__name__)
+    return str(regularizer.__name__).strip("<>")
