@@ -12,7 +12,7 @@ its first value by JAX, silently.
 """
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import keras
@@ -48,10 +48,15 @@ class TrackedNumber(keras.random.SeedGenerator):
 
     state: Any
 
-    def _track(self, value: float) -> None:
-        """Create the variable; called from `__init__` of the subclass."""
+    def _track(self, initial: Callable[[], Any]) -> None:
+        """Create the variable; called from `__init__` of the subclass.
+
+        Args:
+            initial: Returns the first value; called where Keras initializes
+                variables, outside any function that is being traced.
+        """
         self.state = keras.Variable(
-            keras.initializers.Constant(value),
+            lambda shape, dtype=None: ops.cast(initial(), dtype),  # noqa: ARG005
             shape=(),
             dtype="float32",
             trainable=False,
@@ -61,12 +66,12 @@ class TrackedNumber(keras.random.SeedGenerator):
         )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        copy: Self = type(self).from_config(self.get_config())  # type: ignore[attr-defined]
+        copy: Self = type(self).from_config(self.get_config())
         memo[id(self)] = copy
         return copy
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.get_config())  # type: ignore[no-untyped-call]
+        return _rebuild, (type(self), self.get_config())
 
 
 def _rebuild(cls: Any, config: dict[str, Any]) -> Any:

@@ -12,6 +12,7 @@ from keras_regx.regularizers.norms import l1_l2 as l1_l2
 from keras_regx.regularizers.orthogonal import (
     OrthogonalRegularizer as OrthogonalRegularizer,
 )
+from keras_regx.schedules import Scheduled as Scheduled
 
 l1 = L1
 l2 = L2
