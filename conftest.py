@@ -1,0 +1,63 @@
+"""Seeds every test, and collects the examples of docstrings, docs and README."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from doctest import ELLIPSIS, NORMALIZE_WHITESPACE
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("MPLBACKEND", "agg")  # Before anything imports matplotlib.
+
+import keras
+import pytest
+from sybil import Sybil
+from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
+from sybil.parsers.rest import DocTestParser
+
+import keras_regx  # noqa: F401  (registers its classes, as documentation assumes)
+
+SEED = 20240605
+FLAGS = ELLIPSIS | NORMALIZE_WHITESPACE
+
+
+@pytest.fixture(autouse=True)
+def _isolated() -> Iterator[None]:
+    """Seed Python, NumPy and the backend, and put Keras' global state back."""
+    keras.utils.set_random_seed(SEED)
+    floatx = keras.config.floatx()
+    policy = keras.config.dtype_policy()
+    image_data_format = keras.config.image_data_format()
+    yield
+    keras.config.set_floatx(floatx)
+    keras.config.set_dtype_policy(policy)
+    keras.config.set_image_data_format(image_data_format)
+
+
+def _enter_folder(namespace: dict[str, Any]) -> None:
+    """Run a document's examples in a folder of their own: they may save files."""
+    keras.utils.clear_session(free_memory=False)
+    namespace["_folder"] = tempfile.TemporaryDirectory()
+    namespace["_origin"] = Path.cwd()
+    os.chdir(namespace["_folder"].name)
+
+
+def _leave_folder(namespace: dict[str, Any]) -> None:
+    os.chdir(namespace.pop("_origin"))
+    namespace.pop("_folder").cleanup()
+
+
+docstrings = Sybil(
+    parsers=[DocTestParser(optionflags=FLAGS)],
+    patterns=["keras_regx/*.py", "keras_regx/**/*.py"],
+    setup=_enter_folder,
+    teardown=_leave_folder,
+)
+pages = Sybil(
+    parsers=[PythonCodeBlockParser(doctest_optionflags=FLAGS), SkipParser()],
+    patterns=["README.md", "docs/*.md", "docs/**/*.md"],
+    setup=_enter_folder,
+    teardown=_leave_folder,
+)
+
+pytest_collect_file = (docstrings + pages).pytest()
