@@ -25,6 +25,8 @@ class Constraint(Configurable, keras.constraints.Constraint):
     Attributes:
         convex: Whether the set is convex.
         min_rank: Smallest rank of a tensor that the set is defined on.
+        sees_matrix: Whether it sees a kernel as a matrix of shape `(fan_in, units)`,
+            so that a `Policy` shows it kernels of another layout that way.
 
     Example:
 
@@ -44,6 +46,7 @@ class Constraint(Configurable, keras.constraints.Constraint):
 
     convex: bool = False
     min_rank: ClassVar[int] = 0
+    sees_matrix: ClassVar[bool] = False
 
     def __call__(self, w: Any) -> Any:
         """Return the member of the set that is nearest to `w`.

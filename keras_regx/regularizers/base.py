@@ -32,6 +32,8 @@ class Regularizer(Configurable, keras.regularizers.Regularizer):
         separable: Whether it is a sum over single entries.
         proximable: Whether `prox` is available.
         min_rank: Smallest rank of a tensor that the penalty is defined on.
+        sees_matrix: Whether it sees a kernel as a matrix of shape `(fan_in, units)`,
+            so that a `Policy` shows it kernels of another layout that way.
 
     Example:
 
@@ -51,6 +53,7 @@ class Regularizer(Configurable, keras.regularizers.Regularizer):
     convex: bool = False
     separable: bool = False
     min_rank: ClassVar[int] = 0
+    sees_matrix: ClassVar[bool] = False
     no_prox_reason: ClassVar[str] = "it has no closed-form proximal operator"
 
     def __call__(self, x: Any) -> Any:

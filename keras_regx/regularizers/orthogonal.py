@@ -39,6 +39,7 @@ class OrthogonalRegularizer(Regularizer):
     """
 
     min_rank = 2
+    sees_matrix = True
 
     def __init__(self, factor: float = 0.01, mode: str = "rows") -> None:
         self.factor = check.number(self, "factor", factor, minimum=0)
