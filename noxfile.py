@@ -5,8 +5,6 @@ nox -s "tests(jax)"       one backend; everything after `--` goes to pytest
 nox -s docs bench         the opt-in sessions
 """
 
-import os
-
 import nox
 
 nox.needs_version = ">=2025.2.9"
@@ -34,7 +32,7 @@ def environment(session: nox.Session, backend: str) -> dict[str, str]:
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "CUDA_VISIBLE_DEVICES": "",
         "MPLBACKEND": "agg",
-        "JAX_COMPILATION_CACHE_DIR": os.path.join(session.cache_dir, "jax"),
+        "JAX_COMPILATION_CACHE_DIR": str(session.cache_dir / "jax"),
     }
 
 

@@ -1,13 +1,15 @@
-"""The four things that differ between backends: compile, differentiate, cast, dtypes."""
+"""What differs between backends: compiling, differentiating, casting, dtypes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 from keras import ops
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BACKEND = keras.backend.backend()
 DTYPES = ["float16", "bfloat16", "float32"]

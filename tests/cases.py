@@ -7,15 +7,17 @@ Oracles are float64 NumPy and share no code with the package.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
 from keras_regx import constraints as c
 from keras_regx import regularizers as r
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Array = np.ndarray
 
@@ -206,9 +208,7 @@ CONSTRAINTS = [
         shapes=(KERNEL,),
         note="units",
     ),
-    ConstraintCase(
-        c.MaxNorm(1.5, axis=None), _radial(None, 0.0, 1.5), note="tensor"
-    ),
+    ConstraintCase(c.MaxNorm(1.5, axis=None), _radial(None, 0.0, 1.5), note="tensor"),
     ConstraintCase(
         c.NonNeg(), lambda w: np.maximum(w, 0), keras=keras.constraints.NonNeg()
     ),

@@ -40,10 +40,10 @@ class Registry:
         return cls
 
     @staticmethod
-    def names(cls: type) -> tuple[str, ...]:
+    def names(known: type) -> tuple[str, ...]:
         """Return every string that stands for a class: `L1L2`, `l1_l2`, `l1l2`."""
-        snake = snake_case(cls.__name__)
-        return cls.__name__, snake, snake.replace("_", "")
+        snake = snake_case(known.__name__)
+        return known.__name__, snake, snake.replace("_", "")
 
     def get(self, identifier: Any) -> Any:
         """Return the object that `identifier` stands for.

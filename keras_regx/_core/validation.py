@@ -142,7 +142,7 @@ class describe:  # noqa: N801  (reads as a function in an error message)
 
 def step_size(owner: Any, value: Any, dtype: str) -> Any:
     """Return the step size of a prox: a non-negative number or a scalar tensor."""
-    if isinstance(value, Real) or isinstance(value, bool | str) or value is None:
+    if value is None or isinstance(value, Real | bool | str):
         return number(owner, "step_size", value, minimum=0)
     value = upcast(value)
     if len(value.shape) != 0:

@@ -102,7 +102,7 @@ class Constraint(Configurable, keras.constraints.Constraint):
         violation = ops.max(ops.absolute(self._gap(upcast(w))))
         return bool(ops.convert_to_numpy(violation) <= tol)
 
-    def _project(self, w: Any, dtype: str) -> Any:
+    def _project(self, w: Any, dtype: str) -> Any:  # noqa: ARG002
         """Return the projection of `w`, which is to be stored as `dtype`."""
         raise TypeError(
             f"{type(self).__name__} defines no projection. Define "
@@ -113,7 +113,7 @@ class Constraint(Configurable, keras.constraints.Constraint):
         """Return a tensor whose Euclidean norm is the distance to the set."""
         return w - self(w)
 
-    def _scale(self, w: Any) -> float:
+    def _scale(self, w: Any) -> float:  # noqa: ARG002
         """Return the size of the numbers that `contains` compares."""
         return 1.0
 

@@ -1,8 +1,8 @@
 """Penalties: every class is a drop-in `kernel_regularizer` argument."""
 
+from keras_regx.regularizers.base import Regularizer as Regularizer
 from keras_regx.regularizers.base import Scaled as Scaled
 from keras_regx.regularizers.base import Sum as Sum
-from keras_regx.regularizers.base import Regularizer as Regularizer
 from keras_regx.regularizers.base import register as register
 from keras_regx.regularizers.base import registry as registry
 from keras_regx.regularizers.norms import L1 as L1

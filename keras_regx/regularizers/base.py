@@ -102,9 +102,9 @@ class Regularizer(Configurable, keras.regularizers.Regularizer):
     @property
     def proximable(self) -> bool:
         """Whether `prox` is available."""
-        return type(self)._prox is not Regularizer._prox
+        return type(self)._prox is not Regularizer._prox  # noqa: SLF001
 
-    def _value(self, x: Any) -> Any:
+    def _value(self, x: Any) -> Any:  # noqa: ARG002
         raise TypeError(
             f"{type(self).__name__} defines no penalty. Define `_value(self, x)` "
             "or `__call__(self, x)`."
@@ -205,7 +205,7 @@ class Sum(Regularizer):
         others: list[Any] = []
         for regularizer in self.regularizers:
             r, factor = unscaled(regularizer)
-            factors = r._l1_l2() if isinstance(r, Regularizer) else None
+            factors = r._l1_l2() if isinstance(r, Regularizer) else None  # noqa: SLF001
             if factors is not None:
                 l1 += factor * factors[0]
                 l2 += factor * factors[1]
