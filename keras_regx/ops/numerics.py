@@ -1,5 +1,7 @@
 """Elementary functions with a stated gradient at zero, safe at every scale."""
 
+import math
+from numbers import Real
 from typing import Any
 
 import keras
@@ -73,10 +75,10 @@ def safe_norm(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     Example:
 
     >>> from keras_regx.ops import safe_norm
-    >>> [round(float(safe_norm([3 * s, 4 * s])) / s, 4) for s in (1e-30, 1e20)]
-    [5.0, 5.0]
+    >>> round(float(safe_norm([3e30, 4e30])) / 1e30, 5)
+    5.0
     """
-    x = upcast(x)
+    x = upcast(as_floating(x, "safe_norm"))
     axes = resolve_axis(axis, len(x.shape), "safe_norm")
     if not axes:
         return absolute(x)
@@ -92,11 +94,156 @@ def safe_norm(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return norm if keepdims else ops.squeeze(norm, axis=axes)
 
 
-def feasibility_tolerance(dtype: str) -> float:
-    """Return how far outside a set, relative to its scale, still counts as inside.
+def as_floating(x: Any, owner: str, argument: str = "x") -> Any:
+    """Convert `x` to a tensor and insist on a real floating dtype.
 
-    A rescaled vector is on its sphere only to rounding: half a unit in the last
-    place of the dtype it is stored in, and a few of the dtype it was computed
-    in. Without this margin projecting twice would move it again.
+    Args:
+        x: Tensor, variable, array or nested list.
+        owner: Name of the calling function, for the error message.
+        argument: Name of the argument, for the error message.
+
+    Returns:
+        A tensor of the dtype of `x`.
+
+    Raises:
+        ValueError: If the dtype is not float16, bfloat16, float32 or float64.
+
+    Example:
+
+    >>> from keras_regx.ops import as_floating
+    >>> try:
+    ...     as_floating([1, 2], "my_function")
+    ... except ValueError as error:
+    ...     print(str(error).partition(". ")[0])
+    Invalid value for argument `x` of my_function
+    """
+    x = ops.convert_to_tensor(x)
+    dtype = dtype_of(x)
+    if dtype not in EPSILON:
+        msg = (
+            f"Invalid value for argument `{argument}` of {owner}. Expected a real "
+            f"floating tensor. Received: {argument} of dtype {dtype}"
+        )
+        raise ValueError(msg)
+    return x
+
+
+def as_parameter(
+    value: Any,
+    dtype: str,
+    owner: str,
+    argument: str,
+    *,
+    minimum: float | None = 0.0,
+    finite: bool = False,
+) -> Any:
+    """Convert a threshold or radius to a tensor of `dtype`.
+
+    A Python number is validated; a tensor, such as a learning rate inside a
+    compiled step, is taken as it is.
+
+    Args:
+        value: Real number or tensor.
+        dtype: Dtype of the result.
+        owner: Name of the calling function, for the error message.
+        argument: Name of the argument, for the error message.
+        minimum: Smallest number allowed, or `None`.
+        finite: Boolean. Also reject infinity.
+
+    Returns:
+        A tensor.
+
+    Raises:
+        ValueError: If a Python number is NaN, below `minimum` or, where that
+            is asked for, infinite.
+    """
+    if isinstance(value, Real):
+        number = float(value)
+        too_small = minimum is not None and number < minimum
+        if math.isnan(number) or too_small or (finite and math.isinf(number)):
+            expected = "a finite number" if finite else "a number"
+            expected += "" if minimum is None else f" >= {minimum:g}"
+            msg = (
+                f"Invalid value for argument `{argument}` of {owner}. "
+                f"Expected {expected}. Received: {argument}={value!r}"
+            )
+            raise ValueError(msg)
+        return ops.convert_to_tensor(number, dtype=dtype)
+    return ops.cast(ops.convert_to_tensor(value), dtype)
+
+
+def feasibility_tolerance(dtype: str) -> float:
+    """Return the relative slack under which a point counts as feasible.
+
+    A projection computes in the compute dtype and is stored in the storage
+    dtype, and both round: the result may miss its set by about one epsilon of
+    the first and a few of the second. Without this slack the next projection
+    would see an infeasible point and move it again, one rounding at a time.
+
+    Args:
+        dtype: Storage dtype of the tensor that is projected.
+
+    Returns:
+        Python float, relative to the scale of the set.
+
+    Example:
+
+    >>> from keras_regx.ops import feasibility_tolerance
+    >>> feasibility_tolerance("float32") == 9 * 2.0**-23
+    True
     """
     return EPSILON[dtype] + 8 * EPSILON[compute_dtype(dtype)]
+
+
+def accurate_sum(rows: Any) -> Any:
+    """Sum over the last axis in blocks, keeping it with length 1.
+
+    A running float32 sum of a million terms loses digits; sums of sums of
+    1024 terms do not, whatever the backend's own order of summation.
+
+    Args:
+        rows: Floating tensor of shape `(..., n)`.
+
+    Returns:
+        Tensor of shape `(..., 1)`.
+    """
+    block = 1024
+    size = rows.shape[-1]
+    if size > block:
+        lead = tuple(rows.shape[:-1])
+        blocks = -(-size // block)
+        padding = [[0, 0]] * len(lead) + [[0, blocks * block - size]]
+        rows = ops.reshape(ops.pad(rows, padding), (*lead, blocks, block))
+        return accurate_sum(ops.sum(rows, axis=-1))
+    return ops.sum(rows, axis=-1, keepdims=True)
+
+
+def with_gradient_of(value: Any, smooth: Any) -> Any:
+    """Return `value` bit for bit, differentiated as if it were `smooth`."""
+    return ops.stop_gradient(value) + (smooth - ops.stop_gradient(smooth))
+
+
+def spread_nan(source: Any, result: Any) -> Any:
+    """Make the rows of `result` NaN whose `source` has a NaN or +infinity.
+
+    Comparisons with NaN are false, so that a threshold search hides it.
+
+    Args:
+        source: Floating tensor of shape `(..., n)`.
+        result: Tensor of that shape.
+
+    Returns:
+        Tensor of that shape.
+    """
+    broken = ops.isnan(source) | (source == float("inf"))
+    broken = ops.any(broken, axis=-1, keepdims=True)
+    return ops.where(broken, ops.full_like(result, float("nan")), result)
+
+
+def bisection_trips(x: Any) -> int:
+    """Return how many halvings take a bracket below one epsilon of its width.
+
+    Loop bodies that use it are module-level functions with all tensors in the
+    carried state: JAX then compiles each loop once, not once a call.
+    """
+    return 2 - math.frexp(EPSILON[dtype_of(x)])[1]
