@@ -22,6 +22,9 @@ from keras_regx.ops.numerics import upcast as upcast
 from keras_regx.ops.numerics import with_gradient_of as with_gradient_of
 from keras_regx.ops.order import project_monotonic as project_monotonic
 from keras_regx.ops.order import top_k_mask as top_k_mask
+from keras_regx.ops.polar import matrix_sign as matrix_sign
+from keras_regx.ops.polar import polar as polar
+from keras_regx.ops.polar import sinkhorn as sinkhorn
 from keras_regx.ops.projections import project_box as project_box
 from keras_regx.ops.projections import project_capped_simplex as project_capped_simplex
 from keras_regx.ops.projections import project_l1_ball as project_l1_ball
@@ -32,3 +35,5 @@ from keras_regx.ops.thresholds import firm_threshold as firm_threshold
 from keras_regx.ops.thresholds import group_soft_threshold as group_soft_threshold
 from keras_regx.ops.thresholds import hard_threshold as hard_threshold
 from keras_regx.ops.thresholds import soft_threshold as soft_threshold
+from keras_regx.ops.variation import difference as difference
+from keras_regx.ops.variation import prox_total_variation as prox_total_variation
