@@ -5,7 +5,11 @@ from keras_regx import _backend as _backend  # isort: skip  (must precede keras)
 from keras_regx import constraints as constraints
 from keras_regx import ops as ops
 from keras_regx import regularizers as regularizers
+from keras_regx.models import Policy as Policy
 from keras_regx.models import Rule as Rule
+from keras_regx.models import load_model as load_model
 from keras_regx.models import penalties as penalties
+from keras_regx.models import project as project
 from keras_regx.models import total_penalty as total_penalty
+from keras_regx.models import violations as violations
 from keras_regx.version import __version__ as __version__

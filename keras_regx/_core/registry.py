@@ -45,6 +45,17 @@ class Registry:
         snake = snake_case(known.__name__)
         return known.__name__, snake, snake.replace("_", "")
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
+    def class_of(self, name: str) -> type:
+        """Return the class that a name stands for."""
+        return self._by_name[name]
+
+    def near(self, name: str) -> list[str]:
+        """Return the known names that are most like `name`."""
+        return difflib.get_close_matches(name, self._by_name, n=3, cutoff=0.5)
+
     def get(self, identifier: Any) -> Any:
         """Return the object that `identifier` stands for.
 
@@ -116,7 +127,7 @@ class Registry:
         try:
             return self.fallback.get(name)
         except ValueError:
-            near = difflib.get_close_matches(name, self._by_name, n=3, cutoff=0.5)
+            near = self.near(name)
             hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
             raise ValueError(
                 f"Unknown {self.kind} name.{hint} Received: {name!r}"

@@ -22,7 +22,7 @@ class _Untouched:
 
 
 UNTOUCHED: Final = _Untouched()
-JOINT = (None, "layer", "all")
+JOINT = (None, "layer", "all", "lora")
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
@@ -49,8 +49,9 @@ class Rule(Configurable):
         regularizer: Penalty: instance, class, name, config, function; or `None`.
         constraint: Constraint: likewise.
         joint: `"layer"` binds one penalty to the matched weights of each layer
-            together (a kernel and its bias), `"all"` to all matched weights;
-            `None` to each weight by itself.
+            together (a kernel and its bias), `"all"` to all matched weights,
+            `"lora"` to the kernel that a LoRA layer computes with; `None` to each
+            weight by itself.
 
     Raises: ValueError naming the argument and the value received.
 

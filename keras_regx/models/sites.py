@@ -33,6 +33,7 @@ class Site:
             name of the attribute for a weight without such arguments.
         holders: The layers that have `<slot>_regularizer` or `<slot>_constraint`.
         active: Whether the model trains it: frozen weights are never penalized.
+        state: Whether it is no weight to be trained, such as a moving average.
     """
 
     variable: Any
@@ -42,6 +43,7 @@ class Site:
     slot: str = ""
     holders: tuple[tuple[Any, str], ...] = ()
     active: bool = True
+    state: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -88,7 +90,9 @@ def sites(model: Any) -> list[Site]:
     [('kernel', (3, 2)), ('bias', (2,))]
     """
     if not isinstance(model, keras.Layer):
-        raise ValueError(f"Expected a Keras model or layer. Received: {model!r}")
+        raise ValueError(  # noqa: TRY004  (as every rejected argument)
+            f"Expected a Keras model or layer. Received: {model!r}"
+        )
     if not model.built:
         raise ValueError(
             f"The model {model.name!r} is not built, so it has no weights to look "
@@ -96,9 +100,14 @@ def sites(model: Any) -> list[Site]:
         )
     owners: dict[int, tuple[Any, tuple[Any, ...]]] = {}
     attributes: dict[int, list[tuple[Any, str]]] = {}
+    states: set[int] = set()
     for layer, parents in _walk(model):
-        for variable in (*layer._trainable_variables, *layer._non_trainable_variables):  # noqa: SLF001
+        for variable in layer._trainable_variables:  # noqa: SLF001
             owners.setdefault(id(variable), (layer, parents))
+        for variable in layer._non_trainable_variables:  # noqa: SLF001
+            owners.setdefault(id(variable), (layer, parents))
+            if "float" in variable.dtype:  # Quantized kernels are weights.
+                states.add(id(variable))
         for name, variable in _variables_of(layer):
             attributes.setdefault(id(variable), []).append((layer, name))
     active = {id(variable) for variable in model.trainable_weights}
@@ -115,6 +124,7 @@ def sites(model: Any) -> list[Site]:
                 slot,
                 holders,
                 active=id(variable) in active,
+                state=id(variable) in states,
             )
         )
     return found

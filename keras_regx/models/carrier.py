@@ -1,0 +1,302 @@
+"""How a policy stays with its model: through saving, cloning, copying, pickling.
+
+Layers save the penalties of their own slots. Attention layers save one for four
+kernels, and many layers have no slot at all. So a model with a policy becomes,
+in place, an instance of a subclass of its class whose config says what the
+policies did; reading that config does it again.
+"""
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_regx import constraints, regularizers
+from keras_regx._core.counter import TrackedNumber, parts
+from keras_regx.models.joint import EffectivePenalty, JointPenalty
+from keras_regx.models.rules import UNTOUCHED
+from keras_regx.models.sites import Site, sites
+
+NAME = "ModelWithPolicy"
+
+
+@dataclass
+class Before:
+    """What a variable and its slots had before any policy."""
+
+    regularizer: Any = None
+    constraint: Any = None
+    slots: list[tuple[Any, Any]] | None = None
+
+
+@dataclass
+class Attached:
+    """What policies did to a model.
+
+    Attributes:
+        policies: The policies, in the order they were applied.
+        matches: For each policy and each rule, the numbers of the weights it is for.
+        before: What each weight had, by its number.
+    """
+
+    policies: list[Any] = field(default_factory=list)
+    matches: list[list[list[int]]] = field(default_factory=list)
+    before: dict[int, Before] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a policy gives to one weight; `UNTOUCHED` for a field it leaves alone."""
+
+    site: Site
+    regularizer: Any = UNTOUCHED
+    constraint: Any = UNTOUCHED
+
+
+def attached(model: Any) -> Attached | None:
+    """Return what policies did to this model, or None."""
+    return getattr(type(model), "_attached", None)
+
+
+def attach(model: Any, policy: Any, changes: dict[int, Change], match: Any) -> None:
+    """Make the changes, and let the model's class carry the policy."""
+    state = attached(model)
+    if state is None:
+        state = Attached()
+        _become(model, _carrier(type(model), state))
+    if policy in state.policies:
+        index = state.policies.index(policy)
+        del state.policies[index], state.matches[index]
+    state.policies.append(policy)
+    state.matches.append(match)
+    for index, change in changes.items():
+        state.before.setdefault(index, _read(change.site))
+        _write(change)
+    _track_numbers(model)
+    _retrace(model)
+
+
+def detach(model: Any, policy: Any, changes_of: Any) -> None:
+    """Undo all changes, then make those of the remaining policies again."""
+    state = attached(model)
+    if state is None or policy not in state.policies:
+        raise ValueError(
+            f"The policy is not applied to the model {model.name!r}. Applied: "
+            f"{state.policies if state else []}"
+        )
+    found = sites(model)
+    for index, before in state.before.items():
+        _restore(found[index], before)
+    position = state.policies.index(policy)
+    del state.policies[position], state.matches[position]
+    if state.policies:
+        for other, match in zip(state.policies, state.matches, strict=True):
+            for change in changes_of(other, found, match).values():
+                _write(change)
+    else:
+        _become(model, _base_of(model))
+    _track_numbers(model)
+    _retrace(model)
+
+
+def _read(site: Site) -> Before:
+    slots = [
+        (
+            getattr(holder, f"{stem}_regularizer", None),
+            getattr(holder, f"{stem}_constraint", None),
+        )
+        for holder, stem in site.holders
+    ]
+    return Before(site.variable.regularizer, site.variable.constraint, slots)
+
+
+def _write(change: Change) -> None:
+    """Set the variable, which training reads, and the slots, which saving reads."""
+    site = change.site
+    for kind in ("regularizer", "constraint"):
+        value = getattr(change, kind)
+        if value is UNTOUCHED:
+            continue
+        setattr(site.variable, kind, value)
+        lives_in_model = isinstance(value, JointPenalty | EffectivePenalty)
+        for holder, stem in site.holders:
+            _set_slot(holder, f"{stem}_{kind}", None if lives_in_model else value)
+
+
+def _restore(site: Site, before: Before) -> None:
+    site.variable.regularizer = before.regularizer
+    site.variable.constraint = before.constraint
+    same = (before.regularizer, before.constraint)
+    slots = before.slots or [same] * len(site.holders)
+    for (holder, stem), (regularizer, constraint) in zip(
+        site.holders, slots, strict=True
+    ):
+        _set_slot(holder, f"{stem}_regularizer", regularizer)
+        _set_slot(holder, f"{stem}_constraint", constraint)
+
+
+def _set_slot(holder: Any, attribute: str, value: Any) -> None:
+    if hasattr(holder, attribute):
+        # Not Layer.__setattr__: a built layer tracks nothing new; the model does.
+        object.__setattr__(holder, attribute, value)
+
+
+def _track_numbers(model: Any) -> None:
+    """Let the model track numbers that change during training."""
+    numbers: list[Any] = []
+    for variable in model.weights:
+        for obj in (variable.regularizer, variable.constraint):
+            for part in parts(obj):
+                if isinstance(part, TrackedNumber) and not any(
+                    part is number for number in numbers
+                ):
+                    numbers.append(part)
+    if numbers or hasattr(model, "_keras_regx_numbers"):
+        model._keras_regx_numbers = numbers  # noqa: SLF001
+
+
+def _retrace(model: Any) -> None:
+    """Let a model that was trained already see its new penalties."""
+    if getattr(model, "train_function", None) is not None:
+        model.make_train_function(force=True)
+    if getattr(model, "test_function", None) is not None:
+        model.make_test_function(force=True)
+
+
+def _become(model: Any, cls: type) -> None:
+    object.__setattr__(model, "__class__", cls)
+
+
+class ModelWithPolicy:
+    """Mixin of the classes that carry policies; reads what they save."""
+
+    _attached: Attached
+    _base: type
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the config of the model, and what the policies did to it."""
+        state, base = self._attached, self._base
+        with _as_base(self):
+            inner = {
+                **_class_name(base),
+                "config": self.get_config(),
+                "build_config": self.get_build_config(),  # type: ignore[attr-defined]
+            }
+        return {
+            "name": self.name,  # type: ignore[attr-defined]
+            "model": inner,
+            "policies": [_saved_policy(policy) for policy in state.policies],
+            "matches": state.matches,
+            "before": {str(i): _saved_before(b) for i, b in state.before.items()},
+        }
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> Any:
+        """Build the model, and let the policies do what they did."""
+        from keras_regx.models.policy import Policy, changes_of  # noqa: PLC0415  (cycle)
+
+        model = keras.saving.deserialize_keras_object(
+            config["model"], custom_objects=custom_objects
+        )
+        found = sites(model)
+        before = {int(i): _loaded_before(b) for i, b in config["before"].items()}
+        for saved, match in zip(config["policies"], config["matches"], strict=True):
+            policy = Policy.from_config(saved)
+            attach(model, policy, changes_of(policy, found, match), match)
+        state = attached(model)
+        if state is not None:
+            state.before = before
+        return model
+
+    def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Save the model; refuse the legacy format, which would lose the policy."""
+        if Path(str(filepath)).suffix in (".h5", ".hdf5"):
+            raise ValueError(
+                "The legacy HDF5 format cannot keep a policy. Save to a file that "
+                f"ends in '.keras', or call policy.remove(model). Received: {filepath}"
+            )
+        super().save(filepath, *args, **kwargs)  # type: ignore[misc]
+
+
+def _carrier(base: type, state: Attached) -> type:
+    """Return the subclass that carries the policies of one model."""
+    body: dict[str, Any] = {"_attached": state, "_base": base, "__module__": __name__}
+    if inspect.getfullargspec(base.__init__).args[1:] == ["inputs", "outputs", "name"]:  # type: ignore[misc]
+        body["__init__"] = _init_functional
+    cls = type(NAME, (ModelWithPolicy, base), body)
+    cls.__doc__ = base.__doc__
+    return cls
+
+
+def _init_functional(
+    self: Any, inputs: Any, outputs: Any, name: str | None = None, **kwargs: Any
+) -> None:
+    """Build a copy of a functional model, as `clone_model` does, policies and all."""
+    from keras_regx.models.policy import changes_of  # noqa: PLC0415  (cycle)
+
+    source, base = self._attached, self._base
+    _become(self, base)
+    base.__init__(self, inputs, outputs, name=name, **kwargs)
+    found = sites(self)
+    for policy, match in zip(source.policies, source.matches, strict=True):
+        attach(self, policy, changes_of(policy, found, match), match)
+    state = attached(self)
+    if state is not None:
+        state.before = dict(source.before)
+
+
+def _base_of(model: Any) -> type:
+    """Return the class that the model had before any policy."""
+    return type(model)._base  # noqa: SLF001
+
+
+@contextmanager
+def _as_base(model: Any) -> Iterator[None]:
+    """Let the model be of its own class for a moment."""
+    carrier = type(model)
+    _become(model, _base_of(model))
+    try:
+        yield
+    finally:
+        _become(model, carrier)
+
+
+def _class_name(cls: type) -> dict[str, Any]:
+    """Return how Keras' configs name a class."""
+    public = getattr(keras, cls.__name__, None) is cls
+    registered = keras.saving.get_registered_name(cls)
+    return {
+        "module": "keras" if public else cls.__module__,
+        "class_name": cls.__name__,
+        "registered_name": None if public else registered,
+    }
+
+
+def _saved_policy(policy: Any) -> dict[str, Any]:
+    """Return a policy's config; the weights that predicates chose are saved anyway."""
+    return policy.get_config(with_predicates=False)
+
+
+def _saved_before(before: Before) -> dict[str, Any]:
+    saved = {
+        "regularizer": regularizers.serialize(before.regularizer),
+        "constraint": constraints.serialize(before.constraint),
+    }
+    return {kind: config for kind, config in saved.items() if config is not None}
+
+
+def _loaded_before(config: dict[str, Any]) -> Before:
+    return Before(
+        regularizers.deserialize(config.get("regularizer")),
+        constraints.deserialize(config.get("constraint")),
+    )
+
+
+# By its plain name, so that every model's own class is saved as this one.
+keras.saving.get_custom_objects()[NAME] = ModelWithPolicy

@@ -1,0 +1,102 @@
+"""One penalty for several weights together, and for LoRA's effective kernel.
+
+These live on one variable of a model, and read the others. They hold on to the
+model, so they are not saved by themselves: the `Policy` that made them is.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from keras import ops
+
+from keras_regx import regularizers
+from keras_regx._core.counter import parts
+from keras_regx.models.binding import bind, kernel_axes, units_matrix
+from keras_regx.models.sites import Site
+from keras_regx.ops.axes import ROLES
+from keras_regx.ops.numerics import upcast
+
+
+class _OfModel(regularizers.Regularizer):
+    """A penalty that reads variables of the model it was made for."""
+
+    def __init__(self, regularizer: Any) -> None:
+        self.regularizer = regularizer
+
+    @property
+    def shown_as(self) -> Any:
+        """The penalty that listings name."""
+        return self.regularizer
+
+    proximable = False
+    no_prox_reason = "it reads several weights"
+
+    def get_config(self) -> NoReturn:
+        """Refuse: the `Policy` is saved, and makes this anew."""
+        raise NotImplementedError(
+            f"{type(self).__name__} belongs to the variables of one model. Save the "
+            "Policy that made it."
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+class JointPenalty(_OfModel):
+    """A penalty of several weights, stacked to `(sum of fan_in, units)`.
+
+    A bias is one more row below its kernel. Weights with different numbers of
+    units are laid out as one vector instead, for penalties that need no more.
+    """
+
+    def __init__(self, regularizer: Any, sites: Sequence[Site]) -> None:
+        super().__init__(regularizer)
+        self.others = [site.variable for site in sites[1:]]
+        self._unit_axes = [kernel_axes(site)[0] for site in sites]
+        counts = {_units(site) for site in sites}
+        self._stacked = len(counts) == 1
+        if not self._stacked and any(map(_needs_units, parts(regularizer))):
+            names = ", ".join(f"{site.path} ({_units(site)} units)" for site in sites)
+            raise ValueError(
+                f"{regularizer!r} needs weights with the same number of units. "
+                f"Received: {names}"
+            )
+
+    def __call__(self, x: Any) -> Any:
+        """Return the penalty of `x` and the other weights together."""
+        weights = [upcast(w) for w in (x, *self.others)]
+        if not self._stacked:
+            flat = [ops.reshape(w, (-1,)) for w in weights]
+            return self.regularizer(ops.concatenate(flat))
+        pairs = zip(weights, self._unit_axes, strict=True)
+        return self.regularizer(
+            ops.concatenate([units_matrix(w, axes)[0] for w, axes in pairs])
+        )
+
+
+class EffectivePenalty(_OfModel):
+    """A penalty of the kernel that a LoRA layer uses: `W + (alpha / r) A B`."""
+
+    def __init__(self, regularizer: Any, site: Site) -> None:
+        super().__init__(bind(regularizer, site))
+        self.layer = site.layer
+        self.attribute = "embeddings" if site.slot == "embeddings" else "kernel"
+
+    def __call__(self, x: Any) -> Any:  # noqa: ARG002  (the layer merges both factors)
+        """Return the penalty of the merged kernel."""
+        return self.regularizer(getattr(self.layer, self.attribute))
+
+
+def _units(site: Site) -> int:
+    count = 1
+    for axis in kernel_axes(site)[0]:
+        count *= site.shape[axis]
+    return count
+
+
+def _needs_units(part: Any) -> bool:
+    has_role = getattr(part, "axis", None) in ROLES
+    return has_role or getattr(part, "min_rank", 0) > 1

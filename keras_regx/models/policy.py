@@ -1,0 +1,297 @@
+"""A policy: rules that put penalties and constraints on a model that exists."""
+
+import difflib
+import json
+import re
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from keras_regx._core import validation as check
+from keras_regx._core.config import Configurable
+from keras_regx._core.registry import PACKAGE
+from keras_regx._core.table import Column, Table, shape_text
+from keras_regx.models import carrier
+from keras_regx.models.binding import bind
+from keras_regx.models.carrier import Change
+from keras_regx.models.joint import EffectivePenalty, JointPenalty
+from keras_regx.models.rules import UNTOUCHED, Rule
+from keras_regx.models.sites import Site, sites
+
+FIELDS = ("regularizer", "constraint")
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class Policy(Configurable):
+    """Rules that put penalties and constraints on a model that exists.
+
+    For every weight and each of the two fields, the last rule that matches and
+    says something about the field wins. What no rule speaks of stays as it is.
+
+    The model is changed in place, and stays the same object: compiled state
+    and optimizer are kept, the next `fit` or `evaluate` uses the policy even if
+    the model was trained before, and saving, cloning and copying keep it. Apply
+    a policy to the model that is trained, not to a part of it.
+
+    Args:
+        rules: Non-empty list of `Rule`.
+
+    Raises: ValueError naming the argument and the value received.
+
+    Example:
+
+    >>> import keras
+    >>> from keras_regx import Policy, Rule, penalties
+    >>> from keras_regx.regularizers import L2
+    >>> inputs = keras.Input((3,))
+    >>> x = keras.layers.Dense(4, kernel_initializer="ones", name="body")(inputs)
+    >>> outputs = keras.layers.Dense(1, kernel_initializer="ones", name="head")(x)
+    >>> model = keras.Model(inputs, outputs)
+    >>> policy = Policy([
+    ...     Rule("*/kernel", regularizer=L2(0.5)),
+    ...     Rule("*/head/*", regularizer=None),
+    ... ])
+    >>> model = policy.apply(model)
+    >>> {name: float(value) for name, value in penalties(model).items()}
+    {'body/kernel/Regularizer/l2': 6.0}
+    >>> model = policy.remove(model)
+    >>> penalties(model)
+    {}
+    """
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        items = list(rules) if isinstance(rules, list | tuple) else []
+        if not items or not all(isinstance(rule, Rule) for rule in items):
+            check.fail(self, "rules", "a non-empty list of Rule", rules)
+        self.rules = items
+
+    def preview(self, model: Any) -> Table:
+        """Return a table of what `apply` would do; the model is not changed.
+
+        Args:
+            model: Built model.
+
+        Returns:
+            Table with one row per weight that a rule matches. It prints as text,
+            and has `to_markdown()` and `to_json()`. Rules without a match are
+            in its notes.
+        """
+        found = sites(model)
+        match = self._match(found)
+        changes = changes_of(self, found, match)
+        rows = [_row(change, match, i) for i, change in changes.items()]
+        inactive = sum(not row["active"] for row in rows)
+        notes = [
+            f"Rule {i} matches nothing: {self.rules[i]!r}"
+            for i, indices in enumerate(match)
+            if not indices
+        ]
+        if inactive:
+            notes.append(f"{inactive} frozen: without effect until they are trained.")
+        title = f"{model.name}: {len(rows)} of {len(found)} weights"
+        return Table(title, _COLUMNS, rows, notes=notes)
+
+    def apply(self, model: Any, allow_unmatched: bool = False) -> Any:
+        """Put the penalties and constraints on the model.
+
+        Args:
+            model: Built model: functional, sequential or subclassed.
+            allow_unmatched: Boolean. Permit rules that match nothing.
+
+        Returns:
+            The model: the same object.
+
+        Raises:
+            ValueError: If a rule matches nothing, or gives a weight what is not
+                defined on it. The model is unchanged then.
+        """
+        if not isinstance(model, keras.Model):
+            check.fail(self, "model", "a keras.Model", model)
+        check.boolean(self, "allow_unmatched", allow_unmatched)
+        found = sites(model)
+        match = self._match(found)
+        if not allow_unmatched:
+            for rule, indices in zip(self.rules, match, strict=True):
+                if not indices:
+                    _fail_unmatched(rule, found)
+        changes = changes_of(self, found, match)
+        _warn_without_effect(found, match, changes)
+        carrier.attach(model, self, changes, match)
+        return model
+
+    def remove(self, model: Any) -> Any:
+        """Take the policy off the model: as if it had never been applied.
+
+        Args:
+            model: Model that the policy, or an equal one, was applied to.
+
+        Returns:
+            The model: the same object.
+
+        Raises:
+            ValueError: If the policy is not applied to the model.
+        """
+        carrier.detach(model, self, changes_of)
+        return model
+
+    def _match(self, found: list[Site]) -> list[list[int]]:
+        """Return, for each rule, the numbers of the weights it is about."""
+        return [
+            [i for i, site in enumerate(found) if not site.state and rule.matches(site)]
+            for rule in self.rules
+        ]
+
+    def get_config(self, with_predicates: bool = True) -> dict[str, Any]:
+        """Return the rules as plain JSON values."""
+        config = super().get_config()
+        if not with_predicates:
+            for rule in config["rules"]:
+                rule["config"].pop("predicate", None)
+        return config
+
+    def to_json(self, indent: int | None = 2) -> str:
+        """Return the policy as JSON, for `Policy.from_json` and the command line."""
+        rules = [rule.get_config() for rule in self.rules]
+        return json.dumps({"rules": rules}, indent=indent)
+
+
+def policies(model: Any) -> list[Policy]:
+    """Return the policies that are applied to a model, in order.
+
+    Args:
+        model: Model, perhaps loaded from a file.
+    """
+    state = carrier.attached(model)
+    return list(state.policies) if state else []
+
+
+def changes_of(
+    policy: Policy, found: list[Site], match: list[list[int]]
+) -> dict[int, Change]:
+    """Return what a policy gives to each weight, by the weight's number.
+
+    Args:
+        policy: The policy.
+        found: The weights of the model.
+        match: For each rule, the numbers of the weights it is about.
+    """
+    winners: dict[str, dict[int, int]] = {field: {} for field in FIELDS}
+    for number, (rule, indices) in enumerate(zip(policy.rules, match, strict=True)):
+        for field in FIELDS:
+            if getattr(rule, field) is not UNTOUCHED:
+                winners[field] |= dict.fromkeys(indices, number)
+    given: dict[str, dict[int, Any]] = {field: {} for field in FIELDS}
+    joint: dict[int, list[int]] = {}
+    for field in FIELDS:
+        for index, number in sorted(winners[field].items()):
+            rule, site = policy.rules[number], found[index]
+            if "float" not in str(site.variable.dtype):
+                continue
+            if rule.joint is not None and rule.regularizer is not None:
+                joint.setdefault(number, []).append(index)
+            else:
+                given[field][index] = bind(getattr(rule, field), site)
+    for number, indices in joint.items():
+        given["regularizer"] |= _join(policy.rules[number], found, indices)
+    return {
+        i: Change(found[i], *(given[field].get(i, UNTOUCHED) for field in FIELDS))
+        for i in sorted({i for field in FIELDS for i in given[field]})
+    }
+
+
+def _join(rule: Rule, found: list[Site], indices: list[int]) -> dict[int, Any]:
+    """Return the penalties of a rule that binds several weights together."""
+    given: dict[int, Any] = dict.fromkeys(indices)
+    if rule.joint == "lora":
+        for index in indices:
+            site = found[index]
+            factors = [
+                i
+                for i, other in enumerate(found)
+                if other.layer is site.layer and "lora" in other.slot
+            ]
+            if factors:
+                given |= dict.fromkeys(factors)
+                given[factors[0]] = EffectivePenalty(rule.regularizer, site)
+            else:
+                given[index] = bind(rule.regularizer, site)
+        return given
+    groups: dict[int, list[int]] = {}
+    for index in indices:
+        if found[index].active:
+            key = id(found[index].layer) if rule.joint == "layer" else 0
+            groups.setdefault(key, []).append(index)
+    for members in groups.values():
+        together = [found[index] for index in members]
+        given[members[0]] = JointPenalty(rule.regularizer, together)
+    return given
+
+
+def _fail_unmatched(rule: Rule, found: list[Site]) -> None:
+    paths = [site.path for site in found if not site.state]
+    pattern = (
+        rule.pattern if isinstance(rule.pattern, str) else " ".join(rule.pattern or ())
+    )
+    wanted = re.sub(r"^re:|[*^$?\\]", "", pattern).strip("/") or str(
+        rule.slot or rule.layer
+    )
+    nearest = difflib.get_close_matches(wanted, paths, n=5, cutoff=0.3) or paths[:5]
+    raise ValueError(
+        f"{rule!r} matches no weight of the model. The nearest paths are: "
+        f"{', '.join(map(repr, nearest))}. To permit rules without a match, use "
+        "apply(model, allow_unmatched=True)."
+    )
+
+
+def _warn_without_effect(
+    found: list[Site], match: list[list[int]], changes: dict[int, Change]
+) -> None:
+    matched = sorted({index for indices in match for index in indices})
+    quantized = [found[i].path for i in matched if i not in changes]
+    if quantized:
+        warnings.warn(
+            "Quantized weights are not trained, and get no penalty or constraint: "
+            f"{', '.join(quantized[:5])}{' ...' if len(quantized) > 5 else ''}",
+            stacklevel=3,
+        )
+
+
+def _row(change: Change, match: list[list[int]], index: int) -> dict[str, Any]:
+    site = change.site
+    row: dict[str, Any] = {
+        "path": site.path,
+        "shape": site.shape,
+        "slot": site.slot,
+        "rules": [number for number, indices in enumerate(match) if index in indices],
+        "active": site.active,
+    }
+    for field in FIELDS:
+        now, new = getattr(site.variable, field), getattr(change, field)
+        row[field] = _shown(now)
+        row[f"new_{field}"] = _shown(now if new is UNTOUCHED else new)
+    return row
+
+
+def _shown(obj: Any) -> str | None:
+    """Return the text for a penalty or constraint, that of Keras' own included."""
+    if obj is None:
+        return None
+    obj = getattr(obj, "shown_as", obj)
+    if isinstance(obj, Configurable) or not hasattr(obj, "get_config"):
+        return getattr(obj, "__name__", None) or repr(obj)
+    arguments = ", ".join(f"{k}={v!r}" for k, v in obj.get_config().items())
+    return f"{type(obj).__name__}({arguments})"
+
+
+_COLUMNS = (
+    Column("path", "weight"),
+    Column("shape", "shape", shape_text),
+    Column("regularizer", "penalty now"),
+    Column("new_regularizer", "penalty then"),
+    Column("constraint", "constraint now"),
+    Column("new_constraint", "constraint then"),
+    Column("rules", "rules", lambda v: ", ".join(map(str, v))),
+    Column("active", "", lambda v: "" if v else "frozen"),
+)
