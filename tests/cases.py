@@ -15,6 +15,7 @@ import numpy as np
 
 from keras_regx import constraints as c
 from keras_regx import regularizers as r
+from tests import oracles as o
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -141,9 +142,11 @@ class ConstraintCase:
         wrong: Arguments that must be rejected, and the argument to be named.
         shapes: Shapes that it is tested on.
         sample: Draws weights to project.
-        exact: Whether it is a projection: idempotent and feasible.
         scale_free: Whether weights times 1e20 and 1e-25 can be compared with the
             oracle's.
+        again: Largest move of a second projection, in roundings of the largest
+            weight; 0 is bitwise.
+        atol: Absolute tolerance against the oracle in float32.
         note: Distinguishes rows of the same class.
     """
 
@@ -153,8 +156,9 @@ class ConstraintCase:
     wrong: tuple[tuple[dict[str, Any], str], ...] = ()
     shapes: tuple[tuple[int, ...], ...] = (VECTOR, MATRIX, KERNEL)
     sample: Callable[[np.random.Generator, tuple[int, ...]], Array] = normal
-    exact: bool = True
     scale_free: bool = True
+    again: float = 0.0
+    atol: float = 1e-6
     note: str = ""
 
     @property
@@ -242,13 +246,153 @@ CONSTRAINTS = [
         c.MinMaxNorm(0.5, 1.5, rate=0.3),
         _radial(0, 0.5, 1.5, rate=0.3),
         keras=keras.constraints.MinMaxNorm(0.5, 1.5, rate=0.3),
-        exact=False,
         note="relaxed",
     ),
     ConstraintCase(
         c.RadialConstraint(),
         _keras2_radial,
         shapes=((3, 3, 2, 2), (4, 4, 1, 2), (5, 5, 1, 1), (6, 6, 1, 1)),
-        exact=False,
+    ),
+    ConstraintCase(
+        c.Box(-0.5, 1.0),
+        lambda w: np.clip(w, -0.5, 1.0),
+        wrong=(
+            *_bad_number("min_value")[1:],
+            *_bad_number("max_value")[1:],
+            ({"min_value": 2.0, "max_value": 1.0}, "max_value"),
+        ),
+    ),
+    ConstraintCase(c.Box(min_value=0.25), lambda w: np.maximum(w, 0.25), note="low"),
+    ConstraintCase(c.NonPos(), lambda w: np.minimum(w, 0)),
+    ConstraintCase(
+        c.SignConstraint([1, -1, 0, 1, -1]),
+        o.signs([1, -1, 0, 1, -1]),
+        wrong=tuple(
+            ({"signs": v}, "signs") for v in (2, [0.5], "+", [], [[1], [1, 1]])
+        ),
+        shapes=((5,), MATRIX),
+    ),
+    ConstraintCase(
+        c.Mask([[1, 0, 1, 1]]),
+        lambda w: w * [1, 0, 1, 1],
+        wrong=tuple(({"mask": v}, "mask") for v in (2, [0.5], "10", [], [[1], [1, 1]])),
+        shapes=(MATRIX, KERNEL),
+    ),
+    ConstraintCase(
+        c.Triangular(lower=False),
+        o.keep(lambda i, j, _m, _n: i <= j),
+        wrong=(({"lower": 1}, "lower"),),
+        shapes=(MATRIX, KERNEL),
+    ),
+    ConstraintCase(
+        c.Causal(), o.keep(lambda i, j, _m, _n: i >= j), shapes=(MATRIX, KERNEL)
+    ),
+    ConstraintCase(
+        c.Diagonal(), o.keep(lambda i, j, _m, _n: i == j), shapes=(MATRIX, KERNEL)
+    ),
+    ConstraintCase(
+        c.BlockDiagonal(2),
+        o.keep(lambda i, j, m, n: (2 * i < m) == (2 * j < n)),
+        wrong=tuple(({"blocks": v}, "blocks") for v in (0, 1.5, True, "2")),
+        shapes=((4, 6), KERNEL),
+    ),
+    ConstraintCase(
+        c.L2Ball(1.5),
+        o.over_groups("units", lambda v: v * min(1.0, 1.5 / np.linalg.norm(v))),
+        wrong=_bad_number("radius") + _BAD_AXIS,
+    ),
+    ConstraintCase(
+        c.LInfBall(0.75),
+        lambda w: np.clip(w, -0.75, 0.75),
+        wrong=_bad_number("radius"),
+    ),
+    ConstraintCase(
+        c.NonNegUnitNorm(),
+        o.over_groups("units", o.nonneg_unit_norm),
+        wrong=_BAD_AXIS,
+    ),
+    ConstraintCase(
+        c.NonNegUnitNorm(axis="inputs"),
+        o.over_groups("inputs", o.nonneg_unit_norm),
+        shapes=(KERNEL,),
+        sample=lambda rng, shape: -np.abs(rng.normal(size=shape)),
+        note="inputs",
+    ),
+    ConstraintCase(
+        c.Centered(0.25),
+        lambda w: w - w.mean() + 0.25,
+        wrong=(*_bad_number("mean")[1:], *_BAD_AXIS),
+        again=1,
+    ),
+    ConstraintCase(
+        c.Centered(axis="units"),
+        o.over_groups("units", lambda v: v - v.mean()),
+        shapes=(KERNEL,),
+        again=1,
+        note="units",
+    ),
+    ConstraintCase(
+        c.Standardized(0.25, 0.5),
+        o.over_groups("units", o.standardized(0.25, 0.5)),
+        wrong=(
+            *_bad_number("mean")[1:],
+            *_bad_number("std"),
+            ({"std": 0.0}, "std"),
+            *_BAD_AXIS,
+        ),
+        shapes=(MATRIX, KERNEL),
+        again=1,
+    ),
+    ConstraintCase(
+        c.Hyperplane([1.0, -2.0, 0.0, 3.0, 0.5, 1.0, 1.0], 0.5),
+        o.plane([1.0, -2.0, 0.0, 3.0, 0.5, 1.0, 1.0], 0.5, half=False),
+        wrong=(
+            *(({"normal": v, "offset": 0.0}, "normal") for v in ([], "1", [0.0])),
+            *_bad_number("offset", normal=[1.0])[1:],
+        ),
+        shapes=(VECTOR,),
+        again=1,
+    ),
+    ConstraintCase(
+        c.Hyperplane(1.0, 2.0),
+        o.plane(1.0, 2.0, half=False),
+        shapes=(KERNEL,),
+        again=1,
+        note="sum",
+    ),
+    ConstraintCase(
+        c.Halfspace(1.0, -2.0),
+        o.plane(1.0, -2.0, half=True),
+        wrong=(
+            *(({"normal": v, "offset": 0.0}, "normal") for v in ([], "1", [0.0])),
+            *_bad_number("offset", normal=[1.0])[1:],
+        ),
+        again=1,
+    ),
+    ConstraintCase(
+        c.Radial(),
+        o.tie(o.ring, slice(0, -2)),
+        shapes=((3, 2, 2), (4, 4, 2, 2), KERNEL),
+    ),
+    ConstraintCase(
+        c.Toeplitz(),
+        o.tie(lambda index, _shape: index[1] - index[0], slice(-2, None)),
+        shapes=(MATRIX, KERNEL),
+    ),
+    ConstraintCase(
+        c.Circulant(),
+        o.tie(lambda index, shape: (index[1] - index[0]) % shape[0], slice(-2, None)),
+        shapes=((4, 4), (2, 3, 3)),
+    ),
+    ConstraintCase(
+        c.FlipSymmetric(0),
+        lambda w: (w + w[::-1]) / 2,
+        wrong=tuple(({"axis": v}, "axis") for v in (None, "units", 0.5, True, (0, 0))),
+    ),
+    ConstraintCase(
+        c.FlipSymmetric((0, 1)),
+        lambda w: (w + w[::-1, ::-1]) / 2,
+        shapes=(KERNEL,),
+        note="turn",
     ),
 ]

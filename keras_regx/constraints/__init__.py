@@ -1,13 +1,32 @@
 """Constraints: exact projections, drop-in `kernel_constraint` arguments."""
 
+from keras_regx.constraints.affine import Centered as Centered
+from keras_regx.constraints.affine import Halfspace as Halfspace
+from keras_regx.constraints.affine import Hyperplane as Hyperplane
+from keras_regx.constraints.affine import Standardized as Standardized
+from keras_regx.constraints.balls import L2Ball as L2Ball
+from keras_regx.constraints.balls import LInfBall as LInfBall
+from keras_regx.constraints.balls import NonNegUnitNorm as NonNegUnitNorm
 from keras_regx.constraints.base import Constraint as Constraint
 from keras_regx.constraints.base import register as register
 from keras_regx.constraints.base import registry as registry
+from keras_regx.constraints.box import Box as Box
+from keras_regx.constraints.box import NonPos as NonPos
+from keras_regx.constraints.box import SignConstraint as SignConstraint
 from keras_regx.constraints.non_neg import NonNeg as NonNeg
 from keras_regx.constraints.norms import MaxNorm as MaxNorm
 from keras_regx.constraints.norms import MinMaxNorm as MinMaxNorm
 from keras_regx.constraints.norms import UnitNorm as UnitNorm
 from keras_regx.constraints.radial import RadialConstraint as RadialConstraint
+from keras_regx.constraints.support import BlockDiagonal as BlockDiagonal
+from keras_regx.constraints.support import Causal as Causal
+from keras_regx.constraints.support import Diagonal as Diagonal
+from keras_regx.constraints.support import Mask as Mask
+from keras_regx.constraints.support import Triangular as Triangular
+from keras_regx.constraints.tying import Circulant as Circulant
+from keras_regx.constraints.tying import FlipSymmetric as FlipSymmetric
+from keras_regx.constraints.tying import Radial as Radial
+from keras_regx.constraints.tying import Toeplitz as Toeplitz
 
 max_norm = MaxNorm
 non_neg = NonNeg

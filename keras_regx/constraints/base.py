@@ -24,6 +24,8 @@ class Constraint(Configurable, keras.constraints.Constraint):
 
     Attributes:
         convex: Whether the set is convex.
+        exact: Whether a call is the Euclidean projection onto the set.
+        separable: Whether the set bounds each entry on its own.
         min_rank: Smallest rank of a tensor that the set is defined on.
         sees_matrix: Whether it sees a kernel as a matrix of shape `(fan_in, units)`,
             so that a `Policy` shows it kernels of another layout that way.
@@ -45,6 +47,8 @@ class Constraint(Configurable, keras.constraints.Constraint):
     """
 
     convex: bool = False
+    exact: bool = True
+    separable: bool = False
     min_rank: ClassVar[int] = 0
     sees_matrix: ClassVar[bool] = False
 

@@ -27,6 +27,7 @@ class NonNeg(Constraint):
     """
 
     convex = True
+    separable = True
 
     def _project(self, w: Any, dtype: str) -> Any:  # noqa: ARG002
         return ops.where(w < 0, ops.zeros_like(w), w)

@@ -161,6 +161,11 @@ class MinMaxNorm(_NormRange):
         return self.min_value == 0
 
     @property
+    def exact(self) -> bool:  # type: ignore[override]
+        """Whether a call goes all the way to the set."""
+        return self.rate == 1
+
+    @property
     def _bounds(self) -> tuple[float, float]:  # type: ignore[override]
         return self.min_value, self.max_value
 

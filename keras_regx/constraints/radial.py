@@ -35,6 +35,7 @@ class RadialConstraint(Constraint):
     """
 
     convex = True
+    exact = False
     min_rank = 4
 
     def _project(self, w: Any, dtype: str) -> Any:  # noqa: ARG002

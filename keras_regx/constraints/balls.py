@@ -1,0 +1,129 @@
+"""Balls and spheres: L1Ball, L2Ball, LInfBall, Simplex, NonNegUnitNorm."""
+
+from typing import Any
+
+from keras import ops
+
+from keras_regx._core import validation as check
+from keras_regx.constraints.base import Constraint, register
+from keras_regx.constraints.box import bound
+from keras_regx.constraints.norms import _NormRange
+from keras_regx.ops.axes import group_rows, resolve_axis
+from keras_regx.ops.numerics import feasibility_tolerance, safe_norm
+
+
+@register
+class L2Ball(_NormRange):
+    """Euclidean norm of each group at most `radius`.
+
+        P(w) = w min(1, radius / ||w||_2)    for each group w
+
+    Args:
+        radius: Finite float >= 0.
+        axis: Int, tuple of ints, `"units"`, `"inputs"` or `None`: the axes that
+            a norm is taken over.
+
+    Call: floating tensor or variable of any shape -> same shape and dtype.
+    Exact: a group inside the ball is bitwise unchanged; right at every scale.
+    Convex: yes.
+    Raises: ValueError naming the argument and the value received.
+    Reference: Srebro and Shraibman (2005), COLT.
+
+    Example:
+
+    >>> from keras_regx.constraints import L2Ball
+    >>> [round(float(v), 6) for v in L2Ball(1.0, axis=None)([3.0, 4.0])]
+    [0.6, 0.8]
+    """
+
+    convex = True
+
+    def __init__(self, radius: float = 1.0, axis: check.Axis = "units") -> None:
+        self.radius = check.number(self, "radius", radius, minimum=0)
+        self.axis = check.axis(self, axis)
+
+    @property
+    def _bounds(self) -> tuple[float, float]:  # type: ignore[override]
+        return 0.0, self.radius
+
+
+@register
+class LInfBall(Constraint):
+    """Every weight at most `radius` in magnitude.
+
+        P(w) = min(max(w, -radius), radius)
+
+    Args:
+        radius: Finite float >= 0.
+
+    Call: floating tensor or variable of any shape -> same shape and dtype. NaN
+        stays NaN.
+    Exact: yes. Convex: yes.
+    Raises: ValueError naming the argument and the value received.
+    Reference: Arjovsky, Chintala and Bottou (2017), ICML.
+
+    Example:
+
+    >>> from keras_regx.constraints import LInfBall
+    >>> [float(v) for v in LInfBall(1.0)([-3.0, 0.5, 2.0])]
+    [-1.0, 0.5, 1.0]
+    """
+
+    convex = True
+    separable = True
+
+    def __init__(self, radius: float = 1.0) -> None:
+        self.radius = check.number(self, "radius", radius, minimum=0)
+
+    def _project(self, w: Any, dtype: str) -> Any:
+        radius = bound(self.radius, w, dtype)
+        outside = ops.absolute(w) > radius
+        return ops.where(outside, ops.sign(w) * radius, w)
+
+    def _scale(self, w: Any) -> float:  # noqa: ARG002
+        return self.radius
+
+
+@register
+class NonNegUnitNorm(Constraint):
+    """Non-negative weights with norm one in each group.
+
+        P(w) = max(w, 0) / ||max(w, 0)||_2    for each group w
+
+    Where no entry is positive the nearest member is the unit vector of the
+    largest entry (the first of them).
+
+    Args:
+        axis: Int, tuple of ints, `"units"`, `"inputs"` or `None`: the axes that
+            a norm is taken over.
+
+    Call: floating tensor or variable of any shape -> same shape and dtype.
+    Exact: yes, and right at every scale.
+    Convex: no.
+    Raises: ValueError naming the argument and the value received.
+    Reference: Bauschke, Bui and Wang (2018), SIAM Journal on Optimization 28(3).
+
+    Example:
+
+    >>> from keras_regx.constraints import NonNegUnitNorm
+    >>> constraint = NonNegUnitNorm(axis=None)
+    >>> [round(float(v), 6) for v in constraint([3.0, -1.0, 4.0])]
+    [0.6, 0.0, 0.8]
+    >>> [float(v) for v in constraint([-3.0, -1.0, -4.0])]
+    [0.0, 1.0, 0.0]
+    """
+
+    def __init__(self, axis: check.Axis = "units") -> None:
+        self.axis = check.axis(self, axis)
+
+    def _project(self, w: Any, dtype: str) -> Any:
+        resolve_axis(self.axis, len(w.shape), type(self).__name__)
+        rows, restore = group_rows(w, self.axis)
+        positive = ops.where(rows < 0, ops.zeros_like(rows), rows)
+        norms = safe_norm(positive, -1, keepdims=True)
+        vanishes = norms < 2.0**-126
+        unit = ops.one_hot(ops.argmax(rows, axis=-1), rows.shape[-1], dtype=rows.dtype)
+        norms = ops.where(vanishes, ops.ones_like(norms), norms)
+        slack = feasibility_tolerance(dtype)
+        norms = ops.where(ops.absolute(norms - 1) <= slack, ops.ones_like(norms), norms)
+        return restore(ops.where(vanishes, unit, positive / norms))

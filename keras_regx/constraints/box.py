@@ -1,0 +1,146 @@
+"""Bounds on each entry: Box, NonPos, SignConstraint."""
+
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from keras_regx._core import masks
+from keras_regx._core import validation as check
+from keras_regx.constraints.base import Constraint, register
+from keras_regx.ops.numerics import dtype_of
+
+
+def bound(value: float, w: Any, dtype: str) -> Any:
+    """Return `value` as it is stored in `dtype`, to be compared with `w`."""
+    stored = ops.cast(ops.convert_to_tensor(value, dtype=dtype_of(w)), dtype)
+    return ops.cast(stored, dtype_of(w))
+
+
+@register
+class Box(Constraint):
+    """Every weight between two bounds.
+
+        P(w) = min(max(w, min_value), max_value)
+
+    Args:
+        min_value: Finite float, or `None` for no lower bound.
+        max_value: Finite float >= `min_value`, or `None` for no upper bound.
+
+    Call: floating tensor or variable of any shape -> same shape and dtype. A
+        bound is met as it rounds in that dtype. NaN stays NaN.
+    Exact: yes. Convex: yes.
+    Raises: ValueError naming the argument and the value received.
+    Reference: Courbariaux, Bengio and David (2015), NeurIPS (weight clipping).
+
+    Example:
+
+    >>> from keras_regx.constraints import Box
+    >>> [float(v) for v in Box(-1.0, 1.0)([-3.0, 0.5, 2.0])]
+    [-1.0, 0.5, 1.0]
+    """
+
+    convex = True
+    separable = True
+
+    def __init__(
+        self, min_value: float | None = None, max_value: float | None = None
+    ) -> None:
+        if min_value is not None:
+            min_value = check.number(self, "min_value", min_value)
+        if max_value is not None:
+            max_value = check.number(self, "max_value", max_value)
+        if min_value is not None and max_value is not None and max_value < min_value:
+            expected = f"a number >= min_value={min_value:g}"
+            check.fail(self, "max_value", expected, max_value)
+        self.min_value = min_value
+        self.max_value = max_value
+
+    def _project(self, w: Any, dtype: str) -> Any:
+        if self.min_value is not None:
+            low = bound(self.min_value, w, dtype)
+            w = ops.where(w < low, low, w)
+        if self.max_value is not None:
+            high = bound(self.max_value, w, dtype)
+            w = ops.where(w > high, high, w)
+        return w
+
+    def _scale(self, w: Any) -> float:  # noqa: ARG002
+        bounds = [abs(b) for b in (self.min_value, self.max_value) if b is not None]
+        return max(bounds, default=1.0)
+
+
+@register
+class NonPos(Constraint):
+    """Every weight at most zero.
+
+        P(w) = min(w, 0)
+
+    Call: floating tensor or variable of any shape -> same shape and dtype. NaN
+        stays NaN.
+    Exact: yes. Convex: yes.
+    Raises: ValueError if the tensor is not real and floating.
+    Reference: Boyd and Vandenberghe (2004), Convex Optimization, section 8.1.
+
+    Example:
+
+    >>> from keras_regx.constraints import NonPos
+    >>> [float(v) for v in NonPos()([-1.0, 2.0])]
+    [-1.0, 0.0]
+    """
+
+    convex = True
+    separable = True
+
+    def _project(self, w: Any, dtype: str) -> Any:  # noqa: ARG002
+        return ops.where(w > 0, ops.zeros_like(w), w)
+
+
+@register
+class SignConstraint(Constraint):
+    """A prescribed sign for each weight, or for all weights of an input.
+
+        P(w)_i = max(w_i, 0) where the sign is 1, min(w_i, 0) where it is -1,
+                 w_i where it is 0
+
+    With the signs of the inputs' known effects, a layer is monotonic in them.
+
+    Args:
+        signs: -1, 0 or 1, or a nested list of these. It is matched with the
+            leading axes of the weights and holds for all entries below: a list
+            with one sign per input fits a `Dense` kernel.
+
+    Call: floating tensor or variable whose leading axes have the shape of
+        `signs` -> same shape and dtype. NaN stays NaN.
+    Exact: yes. Convex: yes.
+    Raises: ValueError if a sign is not -1, 0 or 1, or the shapes do not fit.
+    Reference: Archer and Wang (1993), Decision Sciences 24(1).
+
+    Example:
+
+    >>> from keras_regx.constraints import SignConstraint
+    >>> w = SignConstraint([1, -1])([[-3.0, 0.5], [-2.0, 4.0]])
+    >>> [[float(v) for v in row] for row in w]
+    [[0.0, 0.5], [-2.0, 0.0]]
+    """
+
+    convex = True
+    separable = True
+
+    def __init__(self, signs: Any) -> None:
+        values = np.asarray(masks.numbers(self, "signs", signs))
+        if not np.isin(values, (-1, 0, 1)).all():
+            check.fail(self, "signs", "only -1, 0 and 1", signs)
+        self.signs = values.astype(int).tolist()
+
+    def _project(self, w: Any, dtype: str) -> Any:  # noqa: ARG002
+        signs = np.asarray(self.signs)
+        lead, rank = signs.shape, len(w.shape)
+        if signs.ndim > rank or tuple(w.shape[: signs.ndim]) != lead:
+            expected = f"a tensor whose shape begins with {lead}"
+            check.fail(self, "w", expected, tuple(w.shape))
+        signs = signs.reshape(lead + (1,) * (rank - signs.ndim))
+        wrong = (ops.convert_to_tensor(signs > 0) & (w < 0)) | (
+            ops.convert_to_tensor(signs < 0) & (w > 0)
+        )
+        return ops.where(wrong, ops.zeros_like(w), w)

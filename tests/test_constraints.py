@@ -1,0 +1,308 @@
+"""What every constraint does, for each row of the catalogue."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_regx import constraints as c
+from keras_regx.ops.numerics import EPSILON, feasibility_tolerance
+from tests.backends import DTYPES, as_float64, as_tensor, compiled
+from tests.cases import CONSTRAINTS, ConstraintCase
+
+Shape = tuple[int, ...]
+
+
+def _pairs(*, exact: bool = False) -> Iterator[Any]:
+    """Yield one parameter per row of the catalogue and shape."""
+    for case in CONSTRAINTS:
+        for shape in case.shapes:
+            if case.constraint.exact or not exact:
+                name = "x".join(map(str, shape))
+                yield pytest.param(case, shape, id=f"{case.id}-{name}")
+
+
+def _last(*, exact: bool = False, convex: bool = False) -> Iterator[Any]:
+    """Yield one parameter per row: its last, richest shape."""
+    for case in CONSTRAINTS:
+        if (case.constraint.exact or not exact) and (
+            case.constraint.convex or not convex
+        ):
+            yield pytest.param(case, case.shapes[-1], id=case.id)
+
+
+every_pair = pytest.mark.parametrize(("case", "shape"), list(_pairs()))
+every_row = pytest.mark.parametrize(("case", "shape"), list(_last()))
+exact_pair = pytest.mark.parametrize(("case", "shape"), list(_pairs(exact=True)))
+exact_row = pytest.mark.parametrize(("case", "shape"), list(_last(exact=True)))
+
+convex_row = pytest.mark.parametrize(
+    ("case", "shape"), list(_last(exact=True, convex=True))
+)
+
+
+def _draw(case: ConstraintCase, shape: Shape, seed: int = 0) -> np.ndarray:
+    """Return weights of a row that float32 represents."""
+    rng = np.random.default_rng(seed)
+    return case.sample(rng, shape).astype("float32").astype("float64")
+
+
+def _close(actual: Any, expected: np.ndarray, dtype: str, atol: float) -> None:
+    """Compare with an oracle, to the rounding of a dtype."""
+    rounding = 4 * EPSILON[dtype] / EPSILON["float32"]
+    if dtype == "float64":
+        rounding = max(rounding, 1e-7)
+    scale = max(np.abs(expected).max(initial=0.0), 1e-30)
+    np.testing.assert_allclose(
+        as_float64(actual), expected, rtol=0, atol=rounding * atol * max(scale, 1.0)
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@every_pair
+def test_equals_oracle(case: ConstraintCase, shape: Shape, dtype: str) -> None:
+    """The projection is the oracle's, and keeps shape and dtype."""
+    w = as_tensor(_draw(case, shape), dtype)
+    actual = case.constraint(w)
+    assert tuple(actual.shape) == shape
+    assert keras.backend.standardize_dtype(actual.dtype) == dtype
+    _close(actual, case.project(as_float64(w)), dtype, case.atol)
+
+
+@pytest.mark.parametrize("scale", [1e20, 1e-25], ids=["huge", "tiny"])
+@every_row
+def test_extreme_scales(case: ConstraintCase, shape: Shape, scale: float) -> None:
+    """Huge and tiny weights are projected as ordinary ones are."""
+    w = as_tensor(_draw(case, shape) * scale, "float32")
+    actual = as_float64(case.constraint(w))
+    assert np.isfinite(actual).all()
+    if case.scale_free:
+        expected = case.project(as_float64(w))
+        largest = max(np.abs(expected).max(), scale if scale < 1 else 0.0)
+        bound = 4 * max(case.atol, 1e-6) * largest
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=bound)
+
+
+@exact_pair
+def test_is_feasible(case: ConstraintCase, shape: Shape) -> None:
+    """The projection is in the set, its distance 0; the weights' distance is right."""
+    w = as_tensor(_draw(case, shape), "float32")
+    projected = case.constraint(w)
+    assert case.constraint.contains(projected)
+    largest = max(np.abs(as_float64(projected)).max(), 1.0)
+    assert float(ops.convert_to_numpy(case.constraint.distance(projected))) <= (
+        1e-5 * largest * np.sqrt(np.prod(shape))
+    )
+    expected = np.linalg.norm(as_float64(w) - case.project(as_float64(w)))
+    actual = float(ops.convert_to_numpy(case.constraint.distance(w)))
+    assert actual == pytest.approx(expected, rel=1e-4, abs=20 * case.atol)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+@exact_row
+def test_projecting_twice(case: ConstraintCase, shape: Shape, dtype: str) -> None:
+    """The second projection moves nothing, or as little as the row states."""
+    for seed in range(3):
+        once = case.constraint(as_tensor(_draw(case, shape, seed), dtype))
+        twice = as_float64(case.constraint(once))
+        once = as_float64(once)
+        bound = case.again * EPSILON[dtype] * np.abs(once).max()
+        np.testing.assert_allclose(twice, once, rtol=0, atol=bound)
+
+
+@exact_row
+def test_members_stay(case: ConstraintCase, shape: Shape) -> None:
+    """A member of the set that the oracle gives comes back as it is."""
+    member = case.project(_draw(case, shape))
+    w = as_tensor(member, "float32")
+    bound = case.again * EPSILON["float32"] * np.abs(member).max()
+    actual = as_float64(case.constraint(w))
+    np.testing.assert_allclose(actual, as_float64(w), rtol=0, atol=bound)
+    assert case.constraint.contains(w)
+
+
+@exact_row
+def test_is_nearest(case: ConstraintCase, shape: Shape) -> None:
+    """No sampled member of the set is nearer to the weights."""
+    w = _draw(case, shape)
+    projected = as_float64(case.constraint(as_tensor(w, "float32")))
+    distance = np.linalg.norm(w - projected)
+    for seed, scale in enumerate((0.01, 0.1, 0.5, 1.0, 1.0, 3.0)):
+        step = scale * _draw(case, shape, seed + 1)
+        member = case.project(w + step)
+        assert distance <= np.linalg.norm(w - member) + 20 * case.atol
+        if case.constraint.convex:
+            # The obtuse angle that characterises a convex projection.
+            angle = ((w - projected) * (member - projected)).sum()
+            assert angle <= 100 * case.atol * max(distance, 1.0)
+
+
+@convex_row
+def test_convex_sets_do_not_expand(case: ConstraintCase, shape: Shape) -> None:
+    """Two weights are projected no farther apart than they were."""
+    w = _draw(case, shape)
+    for seed in range(1, 4):
+        other = w + 0.5 * _draw(case, shape, seed)
+        apart = np.linalg.norm(
+            as_float64(case.constraint(as_tensor(w, "float32")))
+            - as_float64(case.constraint(as_tensor(other, "float32")))
+        )
+        assert apart <= np.linalg.norm(w - other) * (1 + 1e-5) + 20 * case.atol
+
+
+@every_row
+def test_zero_and_equal_weights(case: ConstraintCase, shape: Shape) -> None:
+    """Zero weights and tied weights give finite weights, twice the same."""
+    for value in (0.0, 1.0, -1.0):
+        once = case.constraint(ops.full(shape, value, dtype="float32"))
+        assert np.isfinite(as_float64(once)).all()
+        if case.constraint.exact:
+            twice = as_float64(case.constraint(once))
+            bound = case.again * EPSILON["float32"] * np.abs(as_float64(once)).max()
+            np.testing.assert_allclose(twice, as_float64(once), rtol=0, atol=bound)
+
+
+@every_row
+def test_half_precision_range(case: ConstraintCase, shape: Shape) -> None:
+    """Float16 weights near the ends of their range stay finite."""
+    w = np.clip(_draw(case, shape), -2, 2)
+    for scale in (3e4, 1e-6):
+        result = case.constraint(as_tensor(w * scale, "float16"))
+        assert np.isfinite(as_float64(result)).all()
+
+
+@every_row
+def test_nan_is_not_hidden(case: ConstraintCase, shape: Shape) -> None:
+    """A tensor of NaN is not projected to numbers, and is in no set."""
+    w = ops.full(shape, float("nan"), dtype="float32")
+    assert np.isnan(as_float64(case.constraint(w))).any()
+    if case.constraint.exact:
+        assert not case.constraint.contains(w)
+
+
+@every_row
+def test_empty(case: ConstraintCase, shape: Shape) -> None:
+    """An empty tensor is unchanged and in every set."""
+    w = ops.zeros((*shape[:-1], 0))
+    assert tuple(case.constraint(w).shape) == (*shape[:-1], 0)
+    if case.constraint.exact:
+        assert case.constraint.contains(w)
+        assert float(ops.convert_to_numpy(case.constraint.distance(w))) == 0
+
+
+@every_row
+def test_only_real_floats(case: ConstraintCase, shape: Shape) -> None:
+    """Integer and complex weights are rejected with the class, argument and dtype."""
+    for dtype in ("int32", "complex64"):
+        w = ops.convert_to_tensor(np.ones(shape, dtype))
+        with pytest.raises(ValueError, match=rf"`w` of {_name(case)}.*{dtype}"):
+            case.constraint(w)
+
+
+def _name(case: ConstraintCase) -> str:
+    return type(case.constraint).__name__
+
+
+@every_row
+def test_rank_too_low(case: ConstraintCase, shape: Shape) -> None:
+    """A tensor of too low a rank is rejected."""
+    for rank in range(case.constraint.min_rank):
+        with pytest.raises(ValueError, match=rf"of {_name(case)}.*rank"):
+            case.constraint(ops.ones(shape[:rank]))
+
+
+@pytest.mark.parametrize(
+    "case",
+    [p for p in CONSTRAINTS if getattr(p.constraint, "axis", None) is not None],
+    ids=lambda case: case.id,
+)
+def test_axis_out_of_range(case: ConstraintCase) -> None:
+    """An axis that the weights do not have is rejected by name."""
+    arguments = {**case.constraint.arguments(), "axis": 7}
+    with pytest.raises(ValueError, match=r"`axis`.*7"):
+        type(case.constraint)(**arguments)(ops.ones(case.shapes[-1]))
+
+
+@every_row
+def test_compiled_equals_eager(case: ConstraintCase, shape: Shape) -> None:
+    """The compiled projection is the eager one, and reads a variable."""
+    w = as_tensor(_draw(case, shape), "float32")
+    eager = as_float64(case.constraint(w))
+    fast = as_float64(compiled(case.constraint)(w))
+    atol = max(case.atol, 1e-6) * max(np.abs(eager).max(), 1)
+    np.testing.assert_allclose(fast, eager, rtol=0, atol=atol)
+    variable = keras.Variable(w)
+    np.testing.assert_array_equal(as_float64(case.constraint(variable)), eager)
+
+
+@every_row
+def test_configuration_round_trip(case: ConstraintCase, shape: Shape) -> None:
+    """A configuration, a pickle and a copy give an equal constraint."""
+    original = case.constraint
+    config = keras.saving.serialize_keras_object(original)
+    others = (
+        type(original).from_config(original.get_config()),
+        keras.saving.deserialize_keras_object(config),
+        c.deserialize(c.serialize(original)),
+        pickle.loads(pickle.dumps(original)),
+        copy.deepcopy(original),
+    )
+    w = as_tensor(_draw(case, shape), "float32")
+    expected = as_float64(original(w))
+    for other in others:
+        assert other == original
+        assert hash(other) == hash(original)
+        assert repr(other) == repr(original)
+        np.testing.assert_array_equal(as_float64(other(w)), expected)
+    assert repr(original).startswith(_name(case))
+
+
+@pytest.mark.parametrize(
+    ("case", "arguments", "named"),
+    [
+        pytest.param(case, arguments, named, id=f"{case.id}-{number}")
+        for case in CONSTRAINTS
+        for number, (arguments, named) in enumerate(case.wrong)
+    ],
+)
+def test_wrong_arguments(
+    case: ConstraintCase, arguments: dict[str, Any], named: str
+) -> None:
+    """A wrong argument is a ValueError that names class, argument and value."""
+    with pytest.raises(ValueError, match=rf"`{named}` of {_name(case)}\b"):
+        type(case.constraint)(**arguments)
+
+
+def test_catalogue_is_complete() -> None:
+    """Every public constraint has a row, and every argument a bad value."""
+    public = {
+        value
+        for name, value in vars(c).items()
+        if inspect.isclass(value) and issubclass(value, c.Constraint)
+    } - {c.Constraint}
+    tested = {type(case.constraint) for case in CONSTRAINTS}
+    assert {cls.__name__ for cls in public} == {cls.__name__ for cls in tested}
+    for cls in public:
+        named = {
+            name
+            for case in CONSTRAINTS
+            if type(case.constraint) is cls
+            for _, name in case.wrong
+        }
+        assert set(cls.argument_names()) <= named, cls.__name__
+
+
+def test_tolerance_is_tight() -> None:
+    """A member is left alone to rounding only: what is outside is projected."""
+    for dtype in ("float16", "float32"):
+        assert feasibility_tolerance(dtype) < 10 * EPSILON[dtype]
+        w = as_tensor([1.0 + 16 * EPSILON[dtype]], dtype)
+        assert as_float64(c.UnitNorm(axis=None)(w)) == 1.0
