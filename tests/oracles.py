@@ -6,11 +6,13 @@ textbook formulas, slow and plain.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Array = np.ndarray
 
@@ -46,11 +48,10 @@ def _axes(axis: Any, ndim: int) -> tuple[int, ...]:
 
 def nonneg_unit_norm(v: Array) -> Array:
     """Return the best of all faces: the positive part, or one coordinate."""
-    candidates = [np.eye(len(v))[i] for i in range(len(v))]
-    positive = np.maximum(v, 0)
-    if positive.any():
-        candidates.append(positive / np.linalg.norm(positive))
-    return min(candidates, key=lambda z: float(np.linalg.norm(v - z)))
+    if (v > 0).any():
+        positive = np.maximum(v, 0)
+        return positive / np.linalg.norm(positive)
+    return np.eye(len(v))[np.argmax(v)]
 
 
 def standardized(mean: float, std: float) -> Callable[[Array], Array]:
