@@ -1,17 +1,43 @@
 """The command line: `keras-regx report | apply | project | catalogue | demo`."""
 
+import os
+import subprocess
 import sys
-from typing import Any
+from importlib.util import find_spec
+from typing import Annotated, Any, NoReturn
 
-_MISSING = (
-    "keras-regx: this command needs {module}. Install it with\n"
-    "    pip install 'keras-regx[{extra}]'"
-)
+import keras
+
+BACKENDS = ("jax", "tensorflow", "torch")
+
+_MISSING = "keras-regx: this command needs {module}: pip install 'keras-regx[{extra}]'"
 
 
-def _missing(error: ImportError, extra: str) -> None:
+def _missing(error: ImportError, extra: str) -> NoReturn:
     print(_MISSING.format(module=error.name, extra=extra), file=sys.stderr)
     raise SystemExit(1)
+
+
+def _restart_with(backend: str) -> None:
+    """Run this command again under another backend, if it is not the current one.
+
+    The backend is chosen when Keras is imported, which importing this package did.
+    """
+    if backend == keras.config.backend():
+        return
+    if backend not in BACKENDS:
+        known = ", ".join(BACKENDS)
+        print(
+            f"keras-regx: unknown backend {backend!r}. Choose {known}.", file=sys.stderr
+        )
+        raise SystemExit(2)
+    if find_spec(backend) is None:
+        print(_MISSING.format(module=backend, extra=backend), file=sys.stderr)
+        raise SystemExit(1)
+    command = [sys.executable, "-m", "keras_regx", *sys.argv[1:]]
+    env = os.environ | {"KERAS_BACKEND": backend}
+    done = subprocess.run(command, env=env, check=False)  # noqa: S603  (ourselves)
+    raise SystemExit(done.returncode)
 
 
 def build_app() -> Any:
@@ -30,14 +56,38 @@ def build_app() -> Any:
 
     @app.command()
     def demo(
-        out: str = typer.Option("keras_regx_demo", help="Folder for the results."),
+        *,
+        output: Annotated[
+            str, typer.Option(help="Folder for the results.")
+        ] = "keras_regx_demo",
+        backend: Annotated[
+            str | None, typer.Option(help="jax, tensorflow or torch.")
+        ] = None,
+        dataset: Annotated[
+            str, typer.Option(help="digits (offline) or mnist (downloaded).")
+        ] = "digits",
+        quick: Annotated[bool, typer.Option("--quick", help="Fewer epochs.")] = False,
+        as_json: Annotated[
+            bool, typer.Option("--json", help="Print nothing but JSON to stdout.")
+        ] = False,
+        seed: Annotated[int, typer.Option(help="Seed of weights and batches.")] = 0,
     ) -> None:
-        """Train, look and prune on a small data set, in about a minute."""
+        """Compare four L2 factors on real data; save the best network, and load it."""
+        if backend is not None:
+            _restart_with(backend)
         try:
-            from keras_regx.demo import run  # noqa: PLC0415
-        except ImportError as error:
+            from keras_regx.demo import DemoError, run  # noqa: PLC0415
+        except ModuleNotFoundError as error:
             _missing(error, "demo")
-        run(out)
+        try:
+            results = run(
+                output, dataset=dataset, quick=quick, seed=seed, as_json=as_json
+            )
+        except DemoError as error:
+            print(f"keras-regx: {error}", file=sys.stderr)
+            raise SystemExit(2) from None
+        if not results["ok"]:
+            raise SystemExit(1)
 
     return app
 

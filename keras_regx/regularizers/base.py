@@ -259,6 +259,11 @@ class Scaled(Regularizer):
         self.factor = factor * inner
 
     @property
+    def shown_as(self) -> Any:
+        """The penalty whose name a listing shows: half an L2 is an L2."""
+        return self.regularizer
+
+    @property
     def convex(self) -> bool:  # type: ignore[override]
         """Whether the scaled penalty is convex."""
         return bool(getattr(self.regularizer, "convex", False))
