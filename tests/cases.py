@@ -2,7 +2,8 @@
 
 Value, gradient, prox, projection, dtypes, compiled versus eager, serialization,
 wrong arguments, docs rows and benchmark rows are all derived from these rows.
-Oracles are float64 NumPy and share no code with the package.
+Oracles are float64 NumPy and share no code with the package. The penalties' rows
+are in `cases_penalties`.
 """
 
 from __future__ import annotations
@@ -14,121 +15,22 @@ import keras
 import numpy as np
 
 from keras_regx import constraints as c
-from keras_regx import regularizers as r
 from tests import oracles as o
+from tests.cases_penalties import (
+    KERNEL,
+    MATRIX,
+    PENALTIES,
+    VECTOR,
+    Array,
+    PenaltyCase,
+    normal,
+)
+from tests.cases_penalties import bad_number as _bad_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Array = np.ndarray
-
-
-def normal(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    """Return ordinary weights: a standard normal sample."""
-    return rng.normal(size=shape)
-
-
-VECTOR, MATRIX, KERNEL = (7,), (5, 4), (3, 3, 2, 4)
-
-
-@dataclass(frozen=True)
-class PenaltyCase:
-    """One penalty, with what is true of it.
-
-    Attributes:
-        penalty: The object under test.
-        value: Float64 oracle of the value.
-        keras: The object of Keras that computes the same, if there is one.
-        wrong: Arguments that must be rejected, and the argument to be named.
-        shapes: Shapes that it is tested on.
-        sample: Draws weights to test on, away from kinks.
-        gradient_at_zero: The gradient at zero weights, the same for all entries.
-        note: Distinguishes rows of the same class.
-    """
-
-    penalty: r.Regularizer
-    value: Callable[[Array], float]
-    keras: Any = None
-    wrong: tuple[tuple[dict[str, Any], str], ...] = ()
-    shapes: tuple[tuple[int, ...], ...] = (VECTOR, MATRIX, KERNEL)
-    sample: Callable[[np.random.Generator, tuple[int, ...]], Array] = normal
-    gradient_at_zero: float = 0.0
-    note: str = ""
-
-    @property
-    def id(self) -> str:
-        """Return the name that test ids show."""
-        name = type(self.penalty).__name__
-        return f"{name}_{self.note}" if self.note else name
-
-
-def _cosines(w: Array) -> float:
-    """Return the mean absolute cosine between the rows of a matrix."""
-    pairs = [(i, j) for i in range(len(w)) for j in range(i)]
-    cosines = [
-        abs(w[i] @ w[j]) / np.sqrt((w[i] @ w[i]) * (w[j] @ w[j])) for i, j in pairs
-    ]
-    return float(np.mean(cosines))
-
-
-def _bad_number(argument: str, **others: Any) -> tuple[tuple[dict[str, Any], str], ...]:
-    """Return the values that no non-negative number argument may take."""
-    bad = (-1.0, float("nan"), float("inf"), True, "0.1", [0.1])
-    return tuple(({argument: value, **others}, argument) for value in bad)
-
-
-PENALTIES = [
-    PenaltyCase(
-        r.L1(0.3),
-        lambda x: 0.3 * np.abs(x).sum(),
-        keras=keras.regularizers.L1(0.3),
-        wrong=_bad_number("l1"),
-    ),
-    PenaltyCase(
-        r.L2(0.3),
-        lambda x: 0.3 * (x**2).sum(),
-        keras=keras.regularizers.L2(0.3),
-        wrong=_bad_number("l2"),
-    ),
-    PenaltyCase(
-        r.L1L2(0.3, 0.2),
-        lambda x: 0.3 * np.abs(x).sum() + 0.2 * (x**2).sum(),
-        keras=keras.regularizers.L1L2(0.3, 0.2),
-        wrong=_bad_number("l1") + _bad_number("l2"),
-    ),
-    PenaltyCase(
-        r.OrthogonalRegularizer(0.3),
-        lambda x: 0.3 * _cosines(x.reshape(-1, x.shape[-1])),
-        keras=keras.regularizers.OrthogonalRegularizer(0.3),
-        wrong=(*_bad_number("factor"), ({"mode": "diagonal"}, "mode")),
-        shapes=(MATRIX, KERNEL),
-        note="rows",
-    ),
-    PenaltyCase(
-        r.OrthogonalRegularizer(0.3, mode="columns"),
-        lambda x: 0.3 * _cosines(x.reshape(-1, x.shape[-1]).T),
-        keras=keras.regularizers.OrthogonalRegularizer(0.3, mode="columns"),
-        shapes=(MATRIX, KERNEL),
-        note="columns",
-    ),
-    PenaltyCase(
-        r.Sum([r.L1(0.3), r.L2(0.2)]),
-        lambda x: 0.3 * np.abs(x).sum() + 0.2 * (x**2).sum(),
-        wrong=(
-            ({"regularizers": []}, "regularizers"),
-            ({"regularizers": r.L1()}, "regularizers"),
-            ({"regularizers": [None]}, "regularizers"),
-        ),
-    ),
-    PenaltyCase(
-        r.Scaled(r.L2(0.3), 0.5),
-        lambda x: 0.15 * (x**2).sum(),
-        wrong=(
-            *_bad_number("factor", regularizer=r.L2()),
-            ({"regularizer": None, "factor": 1.0}, "regularizer"),
-        ),
-    ),
-]
+__all__ = ["CONSTRAINTS", "PENALTIES", "ConstraintCase", "PenaltyCase"]
 
 
 @dataclass(frozen=True)

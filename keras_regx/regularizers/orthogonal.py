@@ -10,6 +10,18 @@ from keras_regx.ops.numerics import absolute, safe_norm
 from keras_regx.regularizers.base import Regularizer, register
 
 
+def unit_rows(w: Any) -> Any:
+    """Return the rows of a matrix divided by their norms; a zero row stays zero.
+
+    Each row is scaled by its largest entry first: the derivative of `w / ||w||`
+    would square the norm of a tiny row to zero.
+    """
+    scale = ops.stop_gradient(ops.max(ops.absolute(w), axis=1, keepdims=True))
+    w = w / ops.where(scale == 0, ops.ones_like(scale), scale)
+    norms = safe_norm(w, axis=1, keepdims=True)
+    return w / ops.where(norms == 0, ops.ones_like(norms), norms)
+
+
 @register
 class OrthogonalRegularizer(Regularizer):
     """Mean absolute cosine between the rows, or the columns, of a matrix.
@@ -50,9 +62,7 @@ class OrthogonalRegularizer(Regularizer):
         if self.mode == "columns":
             w = ops.transpose(w)
         size = w.shape[0]
-        norms = safe_norm(w, axis=1, keepdims=True)
-        is_zero = norms == 0
-        w = w / ops.where(is_zero, ops.ones_like(norms), norms)
+        w = unit_rows(w)
         cosines = ops.matmul(w, ops.transpose(w))
         others = 1 - ops.eye(size, dtype=x.dtype)
         pairs = max(size * (size - 1), 1)
