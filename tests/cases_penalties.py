@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import cvxpy
 import keras
 import numpy as np
 
@@ -219,6 +220,7 @@ DROP_IN = [
         r.L1(0.3),
         lambda x: 0.3 * np.abs(x).sum(),
         keras=keras.regularizers.L1(0.3),
+        convex_form=lambda y: 0.3 * cvxpy.norm1(y),
         dual=lambda x, t: np.clip(x, -0.3 * t, 0.3 * t),
         wrong=bad_number("l1"),
     ),

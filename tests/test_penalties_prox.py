@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+import cvxpy
 import numpy as np
 import pytest
 from keras import ops
@@ -83,7 +84,6 @@ def test_prox_is_the_solvers(
     case: PenaltyCase, shape: tuple[int, ...], step: float
 ) -> None:
     """A convex prox is the minimiser that an interior-point solver finds."""
-    cvxpy = pytest.importorskip("cvxpy")
     x = weights(case, shape)
     matrix = x.reshape(-1, shape[-1]) if len(shape) > 2 else x
     y = cvxpy.Variable(matrix.shape)

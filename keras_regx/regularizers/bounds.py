@@ -93,8 +93,8 @@ class LogBarrier(Regularizer):
     Example:
 
     >>> from keras_regx.regularizers import LogBarrier
-    >>> float(LogBarrier(1.0)([1.0, 1.0]))
-    0.0
+    >>> round(float(LogBarrier(1.0)([1.0, 2.0])), 6)
+        0.0
     >>> [float(v) for v in LogBarrier(1.0).prox([1.5, 0.0], step_size=1.0)]
     [2.0, 1.0]
     """

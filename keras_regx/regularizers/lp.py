@@ -36,7 +36,7 @@ class Lp(Regularizer):
     >>> float(Lp(1.0, p=0.5, eps=0.0)([4.0, -9.0]))
     5.0
     >>> [round(float(v), 4) for v in Lp(1.0).prox([1.0, -4.0], step_size=1.0)]
-    [0.0, -3.7422]
+    [0.0, -3.7415]
     """
 
     separable = True
