@@ -94,7 +94,7 @@ class LogBarrier(Regularizer):
 
     >>> from keras_regx.regularizers import LogBarrier
     >>> round(float(LogBarrier(1.0)([1.0, 2.0])), 6)
-        0.0
+    -0.693147
     >>> [float(v) for v in LogBarrier(1.0).prox([1.5, 0.0], step_size=1.0)]
     [2.0, 1.0]
     """
