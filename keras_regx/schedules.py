@@ -41,7 +41,6 @@ class Scheduled(Regularizer, TrackedNumber):
     Reference: Goodfellow et al. (2016), Deep Learning, section 7.8.
 
     Example:
-
     >>> from keras.optimizers.schedules import PiecewiseConstantDecay
     >>> from keras_regx.regularizers import L2, Scheduled
     >>> penalty = Scheduled(L2(1.0), PiecewiseConstantDecay([10], [0.0, 0.5]))
@@ -53,6 +52,8 @@ class Scheduled(Regularizer, TrackedNumber):
     2.5
     """
 
+    regularizer: Any
+    schedule: Any
     no_prox_reason = "the scheduled penalty has no proximal operator"
 
     def __init__(self, regularizer: Any, schedule: Schedule) -> None:
@@ -143,7 +144,7 @@ class Scheduled(Regularizer, TrackedNumber):
         if isinstance(self.schedule, keras.optimizers.schedules.LearningRateSchedule):
             same = (
                 type(self.schedule) is type(other.schedule)
-                and self.schedule.get_config() == other.schedule.get_config()  # type: ignore[union-attr]
+                and self.schedule.get_config() == other.schedule.get_config()
             )
         else:
             same = self.schedule == other.schedule

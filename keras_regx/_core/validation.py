@@ -140,11 +140,15 @@ class describe:  # noqa: N801  (reads as a function in an error message)
         return self.text
 
 
-def step_size(owner: Any, value: Any, dtype: str) -> Any:
-    """Return the step size of a prox: a non-negative number or a scalar tensor."""
+def step_size(owner: Any, value: Any, dtype: str, shape: tuple[int, ...] = ()) -> Any:
+    """Return the step size of a prox: a non-negative number or a scalar tensor.
+
+    A tensor of `shape`, one step size per entry, is accepted too.
+    """
     if value is None or isinstance(value, Real | bool | str):
         return number(owner, "step_size", value, minimum=0)
     value = upcast(value)
-    if len(value.shape) != 0:
-        fail(owner, "step_size", "a scalar", describe(value, dtype_of(value)))
+    if tuple(value.shape) not in ((), shape):
+        expected = f"a scalar or a tensor of shape {shape}" if shape else "a scalar"
+        fail(owner, "step_size", expected, describe(value, dtype_of(value)))
     return ops.cast(value, dtype)

@@ -29,7 +29,6 @@ class AdvanceSchedules(keras.callbacks.Callback):
         for the previous step to finish.
 
     Example:
-
     >>> import keras
     >>> import numpy as np
     >>> from keras.optimizers.schedules import PolynomialDecay

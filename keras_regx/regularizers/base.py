@@ -79,7 +79,9 @@ class Regularizer(Configurable, keras.regularizers.Regularizer):
 
         Args:
             x: Floating tensor of any shape (of rank >= `min_rank`).
-            step_size: Number >= 0 or scalar tensor, such as a learning rate.
+            step_size: Number >= 0 or scalar tensor, such as a learning rate. For
+                a separable penalty also a tensor of the shape of `x`: the prox
+                in a diagonal metric, one step size per entry.
 
         Returns:
             Tensor of the shape and dtype of `x`.
@@ -94,7 +96,8 @@ class Regularizer(Configurable, keras.regularizers.Regularizer):
             )
         x = check.floating(self, x, min_rank=self.min_rank)
         dtype = dtype_of(x)
-        step_size = check.step_size(self, step_size, compute_dtype(dtype))
+        shape = tuple(x.shape) if self.separable else ()
+        step_size = check.step_size(self, step_size, compute_dtype(dtype), shape)
         if 0 in x.shape:
             return x
         return ops.cast(self._prox(upcast(x), step_size), dtype)

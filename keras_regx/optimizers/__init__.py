@@ -1,0 +1,3 @@
+"""Optimizers that apply penalties by their proximal operators."""
+
+from keras_regx.optimizers.proximal import Proximal as Proximal

@@ -1,0 +1,66 @@
+"""The step that an optimizer takes along a constant gradient, per weight.
+
+Along a constant gradient `g` every optimizer here settles into the update
+`w <- w - P g`. A proximal step of size `P` then has the fixed point
+`g + df(w) = 0`, the minimum of the loss plus the penalty; any other size solves
+for another weight of the penalty.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from keras import ops, optimizers
+
+
+def scalar_step(inner: Any, learning_rate: Any) -> Any:
+    """Return the step of plain and heavy-ball updates: `lr / (1 - momentum)`.
+
+    Keras' momentum (Nesterov or not) adds up to `1 / (1 - momentum)` gradients;
+    Adam's averages, which add up to one, need no correction.
+    """
+    momentum = 0.0
+    if isinstance(inner, optimizers.SGD | optimizers.RMSprop):
+        momentum = float(inner.momentum)
+    return learning_rate / (1 - momentum)
+
+
+def adaptive_step(inner: Any, variable: Any, learning_rate: Any, count: Any) -> Any:
+    """Return the step of each entry of a variable under an adaptive optimizer.
+
+    Args:
+        inner: Optimizer of one of the `ADAPTIVE` classes, after its update.
+        variable: The variable it has updated.
+        learning_rate: Scalar tensor, the rate of that update.
+        count: Scalar tensor, the number of updates including that one.
+    """
+    index = inner._get_variable_index(variable)  # noqa: SLF001
+    for cls, scale in ADAPTIVE.items():
+        if isinstance(inner, cls):
+            factor = scale(inner, index, ops.cast(count, "float32"))
+            return scalar_step(inner, learning_rate) * ops.cast(factor, "float32")
+    raise TypeError(f"No metric is known for {type(inner).__name__}.")
+
+
+def _adam(inner: Any, index: int, count: Any) -> Any:
+    v = (inner._velocity_hats if inner.amsgrad else inner._velocities)[index]  # noqa: SLF001
+    correction = ops.sqrt(1 - ops.power(ops.cast(inner.beta_2, "float32"), count))
+    return correction / (ops.sqrt(ops.convert_to_tensor(v)) + inner.epsilon)
+
+
+def _rmsprop(inner: Any, index: int, count: Any) -> Any:  # noqa: ARG001
+    v = ops.convert_to_tensor(inner._velocities[index])  # noqa: SLF001
+    if inner.centered:
+        v = v - ops.square(ops.convert_to_tensor(inner._average_gradients[index]))  # noqa: SLF001
+    return 1 / ops.sqrt(v + inner.epsilon)
+
+
+def _adagrad(inner: Any, index: int, count: Any) -> Any:  # noqa: ARG001
+    v = ops.convert_to_tensor(inner._accumulators[index])  # noqa: SLF001
+    return 1 / ops.sqrt(v + inner.epsilon)
+
+
+ADAPTIVE: dict[type, Callable[[Any, int, Any], Any]] = {
+    optimizers.Adam: _adam,  # And AdamW.
+    optimizers.RMSprop: _rmsprop,
+    optimizers.Adagrad: _adagrad,
+}

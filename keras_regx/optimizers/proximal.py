@@ -1,0 +1,416 @@
+"""An optimizer that applies penalties by their proximal operators: exact zeros."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Self
+
+import keras
+from keras import ops
+
+from keras_regx._core import validation as check
+from keras_regx._core.counter import StepReader, parts
+from keras_regx._core.registry import PACKAGE
+from keras_regx.models import Rule, Site, sites
+from keras_regx.optimizers.metric import ADAPTIVE, adaptive_step, scalar_step
+from keras_regx.schedules import Scheduled
+
+METRICS = ("euclidean", "adaptive")
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class Proximal(keras.optimizers.Optimizer):
+    """Any optimizer on the loss, then the proximal operator of each penalty.
+
+        w <- inner's update of w on the loss alone
+        w <- argmin_y f(y) + ||y - w||^2 / (2 t)
+
+    Penalties that are added to the loss come near zero; a proximal step reaches
+    it. What is solved depends on the inner optimizer (`lr` is its learning rate
+    at that step, with its schedule):
+
+    - SGD, with or without momentum (plain or Nesterov): `t = lr / (1 - momentum)`
+      and the fixed point minimizes loss + penalty. (With `t = lr` momentum would
+      weaken the penalty by `1 - momentum`.)
+    - Adaptive optimizers with `metric="euclidean"`: `t = lr`, and the fixed point
+      minimizes the loss plus the penalty in which entry i of the penalty's
+      gradient is weighted by `D_i`, the root of the averaged squared gradient
+      that the optimizer divides by. All penalties can be used.
+    - Adam, AdamW, RMSprop, Adagrad with `metric="adaptive"`: entry i has the step
+      `t_i = lr / D_i`, and the fixed point minimizes loss + penalty. Exact, and
+      allowed, for penalties that are sums over single entries.
+    - Decoupled weight decay of the inner optimizer, `lr * decay * w`, adds
+      `decay ||w||^2 / 2` to the objective, times `1 - momentum` under SGD, and in
+      the metric of the euclidean case under AdamW.
+
+    A constraint of a variable is applied once more after its proximal step, so
+    it holds; for the elementwise sets the result is the exact step on both.
+
+    Args:
+        inner: A Keras optimizer, without `use_ema` and not a
+            `LossScaleOptimizer`: the one goes to this class, the other around it.
+        rules: List of `keras_regx.Rule` with a proximable `regularizer`; the last
+            rule that matches a variable wins, `regularizer=None` exempts it. Rules
+            that name a layer, and `axis="units"` of layers whose units are not on
+            the last axis, need `bind(model)` before training.
+        metric: `"euclidean"` or `"adaptive"`.
+        allow_double: Boolean. Accept variables that also have a penalty in the
+            loss; otherwise that is an error.
+        use_ema: Boolean. Average the weights, after the proximal step.
+        ema_momentum: Float. Decay of the average.
+        ema_overwrite_frequency: Int or None. Overwrite the weights with their
+            average every so many updates; at the end of `fit` in any case. What
+            is written satisfies the constraints and keeps the zeros of the
+            weights it replaces.
+        name: String. Name of the optimizer.
+
+    Gradient accumulation: one proximal step per update, with the inner's rate.
+    Raises: ValueError naming the argument and the value received; at the first
+        step also for a rule that matches nothing.
+    Reference: Combettes and Wajs (2005), Multiscale Model. Simul. 4(4); Duchi and
+        Singer (2009), JMLR 10; Yun et al. (2021), NeurIPS (adaptive metrics).
+
+    Example:
+    >>> import keras
+    >>> import numpy as np
+    >>> from keras_regx import Rule
+    >>> from keras_regx.optimizers import Proximal
+    >>> from keras_regx.regularizers import L1
+    >>> inputs = keras.Input((4,))
+    >>> model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
+    >>> x = np.eye(4)
+    >>> y = np.array([[3.0], [0.1], [-2.0], [0.0]])
+    >>> sgd = keras.optimizers.SGD(0.5)
+    >>> rule = Rule("*/kernel", regularizer=L1(0.2))
+    >>> model.compile(Proximal(sgd, [rule]), loss="mse")
+    >>> history = model.fit(x, y, batch_size=4, epochs=100, verbose=0)
+    >>> [float(w) != 0 for w in model.weights[0][:, 0]]
+    [True, False, True, False]
+    """
+
+    def __init__(
+        self,
+        inner: Any,
+        rules: Sequence[Rule],
+        metric: str = "euclidean",
+        allow_double: bool = False,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        name: str = "proximal",
+    ) -> None:
+        inner = keras.optimizers.get(inner)
+        _check_inner(inner)
+        rules = _check_rules(rules)
+        check.choice("Proximal", "metric", metric, METRICS)
+        if metric == "adaptive":
+            _check_adaptive(inner, rules)
+        super().__init__(
+            learning_rate=0.0,
+            use_ema=check.boolean("Proximal", "use_ema", use_ema),
+            ema_momentum=ema_momentum,
+            ema_overwrite_frequency=ema_overwrite_frequency,
+            name=name,
+        )
+        self.inner = inner
+        self.metric = metric
+        self.allow_double = check.boolean("Proximal", "allow_double", allow_double)
+        self._plan = _Plan(rules)
+
+    @property
+    def rules(self) -> list[Rule]:
+        """The rules, in order."""
+        return list(self._plan.rules)
+
+    @property
+    def penalties(self) -> dict[str, Any]:
+        """The penalty of each variable by path, once the optimizer is built."""
+        return {v.path: r for v, r in self._plan.matched}
+
+    def bind(self, model: Any) -> Self:
+        """Look up the rules on a built model, whose layers they may name.
+
+        Without this the rules see the variables alone, which is enough for
+        patterns on paths, slots and ranks.
+
+        Returns:
+            This optimizer.
+
+        Raises:
+            ValueError: If a rule matches nothing.
+        """
+        self._plan.bind([site for site in sites(model) if site.active])
+        return self
+
+    def build(self, variables: list[Any]) -> None:
+        """Create the state for `variables` and match the rules to them."""
+        if self.built:
+            return
+        if not self._plan.is_bound:
+            self._plan.bind([Site.of_variable(variable) for variable in variables])
+        self._plan.match(variables, allow_double=self.allow_double)
+        for penalty in self._plan.scheduled:
+            self._track_variable(penalty.state)
+        for variable in variables:
+            for part in parts(getattr(variable, "constraint", None)):
+                if isinstance(part, StepReader):
+                    part.attach(self)
+        self.inner.build(variables)
+        super().build(variables)
+
+    @property
+    def variables(self) -> list[Any]:
+        """State of this optimizer, then that of the inner one."""
+        return self._variables[:] + self.inner.variables
+
+    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+        """Update the variables: the inner update, then the proximal steps."""
+        if not self.built:
+            with keras.name_scope(self.name, caller=self):
+                self.build(list(trainable_variables))
+        variables = trainable_variables
+        if variables is None:
+            variables = self._trainable_variables
+        before = self.inner.iterations + 0
+        rate = ops.convert_to_tensor(self.inner.learning_rate) + 0
+        for penalty in self._plan.scheduled:
+            penalty.advance_traced(before)
+        self.inner.apply(grads, list(variables))
+        updated = None
+        if self.inner.gradient_accumulation_steps:
+            updated = ops.not_equal(self.inner.iterations, before)
+        with self._during(before):
+            self._apply_proximal(rate, before + 1, updated)
+            if self.use_ema:
+                self._average(before, updated)
+
+    def _apply_proximal(self, rate: Any, count: Any, updated: Any) -> None:
+        step = scalar_step(self.inner, rate)
+        for variable, penalty in self._plan.matched:
+            if self.metric == "adaptive":
+                step = adaptive_step(self.inner, variable, rate, count)
+            value = penalty.prox(variable, step)
+            if variable.constraint is not None:
+                value = variable.constraint(value)
+            _assign(variable, value, updated)
+
+    def _average(self, before: Any, updated: Any) -> None:
+        frequency = self.ema_overwrite_frequency
+        for variable, average in self._averages():
+            momentum = self.ema_momentum * ops.cast(before > 0, average.dtype)
+            value = momentum * average + (1 - momentum) * variable
+            _assign(average, value, updated)
+            if frequency:
+                due = ops.equal((before + 1) % frequency, 0)
+                due = due if updated is None else ops.logical_and(due, updated)
+                _assign(variable, self._finished(variable, average), due)
+
+    def _averages(self) -> Iterator[tuple[Any, Any]]:
+        averages = self._model_variables_moving_average
+        for variable, average in zip(self._trainable_variables, averages, strict=True):
+            if average is not None:
+                yield variable, average
+
+    def _finished(self, variable: Any, average: Any) -> Any:
+        """Return an average fit for use: the zeros kept, the constraint satisfied."""
+        value = ops.convert_to_tensor(average) + 0
+        if any(variable is matched for matched, _ in self._plan.matched):
+            is_zero = ops.equal(ops.convert_to_tensor(variable), 0)
+            value = ops.where(is_zero, ops.zeros_like(value), value)
+        return value if variable.constraint is None else variable.constraint(value)
+
+    def finalize_variable_values(self, var_list: Any) -> None:  # noqa: ARG002
+        """Write the averages into the weights at the end of training."""
+        if self.use_ema and self.built:
+            for variable, average in self._averages():
+                variable.assign(self._finished(variable, average))
+
+    @contextmanager
+    def _during(self, step: Any) -> Iterator[None]:
+        """Let constraints see the count of the update that is being made."""
+        self._plan.step = step
+        try:
+            yield
+        finally:
+            self._plan.step = None
+
+    @property
+    def iterations(self) -> Any:
+        """The number of updates, as the inner optimizer counts them."""
+        plan = vars(self).get("_plan")
+        if plan is not None and plan.step is not None:
+            return plan.step
+        return self.inner.iterations
+
+    @property
+    def learning_rate(self) -> Any:
+        """The learning rate of the inner optimizer."""
+        return self.inner.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, learning_rate: Any) -> None:
+        self.inner.learning_rate = learning_rate
+
+    @property
+    def loss_scale_factor(self) -> Any:
+        """The loss scale of the inner optimizer."""
+        return self.inner.loss_scale_factor if hasattr(self, "inner") else None
+
+    @loss_scale_factor.setter
+    def loss_scale_factor(self, value: Any) -> None:
+        if hasattr(self, "inner"):
+            self.inner.loss_scale_factor = value
+
+    def scale_loss(self, loss: Any) -> Any:
+        """Scale the loss as the inner optimizer asks."""
+        return self.inner.scale_loss(loss)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments, and the variables that `bind` has looked up."""
+        config = {
+            "inner": portable(keras.saving.serialize_keras_object(self.inner)),
+            "rules": [keras.saving.serialize_keras_object(r) for r in self.rules],
+            "metric": self.metric,
+            "allow_double": self.allow_double,
+            "use_ema": self.use_ema,
+            "ema_momentum": self.ema_momentum,
+            "ema_overwrite_frequency": self.ema_overwrite_frequency,
+            "name": self.name,
+        }
+        if self._plan.is_bound:
+            config["bound"] = {
+                path: keras.saving.serialize_keras_object(regularizer)
+                for path, regularizer in self._plan.bound.items()
+            }
+        return config
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> Self:
+        """Build an optimizer from what `get_config` returned."""
+        config = dict(config)
+
+        def load(item: Any) -> Any:
+            return keras.saving.deserialize_keras_object(item, custom_objects)
+
+        bound = config.pop("bound", None)
+        config["inner"] = load(config["inner"])
+        config["rules"] = [load(rule) for rule in config["rules"]]
+        optimizer = cls(**config)
+        if bound is not None:
+            optimizer._plan.bound = {path: load(r) for path, r in bound.items()}
+            optimizer._plan.is_bound = True
+        return optimizer
+
+
+class _Plan:
+    """Which variable gets which penalty. Not a list, which Keras would track."""
+
+    def __init__(self, rules: list[Rule]) -> None:
+        self.rules = rules
+        self.is_bound = False
+        self.bound: dict[str, Any] = {}
+        self.matched: list[tuple[Any, Any]] = []
+        self.step: Any = None
+
+    @property
+    def scheduled(self) -> list[Scheduled]:
+        """Every scheduled penalty among those in use, once."""
+        found = {id(p): p for _, r in self.matched for p in parts(r)}
+        return [part for part in found.values() if isinstance(part, Scheduled)]
+
+    def bind(self, all_sites: list[Site]) -> None:
+        """Find the penalty of each path: the last rule that matches it wins."""
+        bound: dict[str, Any] = {}
+        for rule in self.rules:
+            found = [site for site in all_sites if rule.matches(site)]
+            if not found:
+                known = ", ".join(site.path for site in all_sites)
+                raise ValueError(
+                    f"{rule!r} of Proximal matches no trainable variable. The "
+                    f"variables are: {known}"
+                )
+            bound |= {site.path: rule.regularizer for site in found}
+        self.bound = {path: r for path, r in bound.items() if r is not None}
+        self.is_bound = True
+
+    def match(self, variables: list[Any], *, allow_double: bool) -> None:
+        """Turn paths into variables."""
+        self.matched = [
+            (v, self.bound[v.path]) for v in variables if v.path in self.bound
+        ]
+        if allow_double:
+            return
+        for variable, penalty in self.matched:
+            if variable.regularizer is not None:
+                raise ValueError(
+                    f"The variable {variable.path!r} has the penalty "
+                    f"{variable.regularizer!r} in the loss and {penalty!r} in "
+                    "Proximal. Remove one, or pass `allow_double=True` to mean both."
+                )
+
+
+def _assign(variable: Any, value: Any, condition: Any) -> None:
+    """Assign `value` where the scalar `condition` holds; None means always."""
+    if condition is not None:
+        value = ops.where(condition, value, ops.convert_to_tensor(variable))
+    variable.assign(value)
+
+
+def portable(config: dict[str, Any]) -> dict[str, Any]:
+    """Return an optimizer's config without the class that one backend swapped in.
+
+    Under PyTorch Keras replaces its optimizers by private subclasses and names
+    those in the config, which the other backends cannot load.
+    """
+    if str(config.get("module", "")).startswith("keras.src."):
+        return {**config, "module": "keras.optimizers", "registered_name": None}
+    return config
+
+
+def _check_inner(inner: Any) -> None:
+    if isinstance(inner, keras.optimizers.LossScaleOptimizer):
+        expected = (
+            "an optimizer without loss scaling; put the LossScaleOptimizer outside: "
+            "LossScaleOptimizer(Proximal(...))"
+        )
+        check.fail("Proximal", "inner", expected, inner)
+    if isinstance(inner, Proximal):
+        check.fail("Proximal", "inner", "an optimizer that is not Proximal", inner)
+    if inner.use_ema:
+        expected = "an optimizer without use_ema; pass use_ema=True to Proximal"
+        check.fail("Proximal", "inner", expected, inner)
+
+
+def _check_rules(rules: Any) -> list[Rule]:
+    if not isinstance(rules, list | tuple) or not rules:
+        check.fail("Proximal", "rules", "a non-empty list of Rule", rules)
+    for rule in rules:
+        if not isinstance(rule, Rule) or rule.joint is not None:
+            check.fail("Proximal", "rules", "a list of Rule, none of them joint", rule)
+        arguments = rule.arguments()
+        regularizer = arguments["regularizer"]
+        if regularizer is not None and not getattr(regularizer, "proximable", False):
+            reason = getattr(regularizer, "no_prox_reason", "it has no `prox`")
+            check.fail("Proximal", "rules", f"proximable penalties ({reason})", rule)
+        for part in parts(regularizer):
+            if isinstance(part, Scheduled):
+                _check_schedule(part)
+    return list(rules)
+
+
+def _check_schedule(penalty: Scheduled) -> None:
+    schedule = penalty.schedule
+    if not isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+        expected = "schedules that are a LearningRateSchedule, which can be compiled"
+        check.fail("Proximal", "rules", expected, penalty)
+
+
+def _check_adaptive(inner: Any, rules: list[Rule]) -> None:
+    if not isinstance(inner, tuple(ADAPTIVE)):
+        names = ", ".join(cls.__name__ for cls in ADAPTIVE)
+        check.fail("Proximal", "metric", f"'euclidean' unless inner is {names}", inner)
+    for rule in rules:
+        if rule.regularizer is not None and not rule.regularizer.separable:
+            expected = "separable penalties under metric='adaptive'"
+            check.fail("Proximal", "rules", expected, rule)
