@@ -2,8 +2,10 @@
 
 from keras_regx import _backend as _backend  # isort: skip  (must precede keras)
 
+from keras_regx import callbacks as callbacks
 from keras_regx import constraints as constraints
 from keras_regx import ops as ops
+from keras_regx import optimizers as optimizers
 from keras_regx import regularizers as regularizers
 from keras_regx.models import Policy as Policy
 from keras_regx.models import Rule as Rule

@@ -13,7 +13,7 @@ from keras_regx._core import validation as check
 from keras_regx._core.counter import TrackedNumber, parts
 from keras_regx.regularizers.base import Regularizer, register, registry
 
-Schedule = keras.optimizers.schedules.LearningRateSchedule | Callable[[int], float]
+_KerasSchedule = keras.optimizers.schedules.LearningRateSchedule
 
 
 @register
@@ -54,9 +54,10 @@ class Scheduled(Regularizer, TrackedNumber):
 
     regularizer: Any
     schedule: Any
+    _is_advanced: bool
     no_prox_reason = "the scheduled penalty has no proximal operator"
 
-    def __init__(self, regularizer: Any, schedule: Schedule) -> None:
+    def __init__(self, regularizer: Any, schedule: Callable[[Any], Any]) -> None:
         regularizer = registry.get(regularizer)
         if regularizer is None:
             check.fail(self, "regularizer", "a regularizer", regularizer)
@@ -129,7 +130,7 @@ class Scheduled(Regularizer, TrackedNumber):
 
     def __repr__(self) -> str:
         schedule = self.schedule
-        if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+        if isinstance(schedule, _KerasSchedule):
             config = schedule.get_config().items()
             inner = ", ".join(f"{k}={v!r}" for k, v in config if k != "name")
             name = f"{type(schedule).__name__}({inner})"
@@ -141,7 +142,7 @@ class Scheduled(Regularizer, TrackedNumber):
         """Compare the penalties and the configurations of the schedules."""
         if not isinstance(other, Scheduled):
             return NotImplemented
-        if isinstance(self.schedule, keras.optimizers.schedules.LearningRateSchedule):
+        if isinstance(self.schedule, _KerasSchedule):
             same = (
                 type(self.schedule) is type(other.schedule)
                 and self.schedule.get_config() == other.schedule.get_config()

@@ -34,7 +34,7 @@ def adaptive_step(inner: Any, variable: Any, learning_rate: Any, count: Any) -> 
         count: Scalar tensor, the number of updates including that one.
     """
     index = inner._get_variable_index(variable)  # noqa: SLF001
-    for cls, scale in ADAPTIVE.items():
+    for cls, scale in _SCALES.items():
         if isinstance(inner, cls):
             factor = scale(inner, index, ops.cast(count, "float32"))
             return scalar_step(inner, learning_rate) * ops.cast(factor, "float32")
@@ -59,8 +59,9 @@ def _adagrad(inner: Any, index: int, count: Any) -> Any:  # noqa: ARG001
     return 1 / ops.sqrt(v + inner.epsilon)
 
 
-ADAPTIVE: dict[type, Callable[[Any, int, Any], Any]] = {
+_SCALES: dict[type, Callable[[Any, int, Any], Any]] = {
     optimizers.Adam: _adam,  # And AdamW.
     optimizers.RMSprop: _rmsprop,
     optimizers.Adagrad: _adagrad,
 }
+ADAPTIVE = tuple(_SCALES)

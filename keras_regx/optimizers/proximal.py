@@ -14,7 +14,7 @@ from keras_regx.models import Rule, Site, sites
 from keras_regx.optimizers.metric import ADAPTIVE, adaptive_step, scalar_step
 from keras_regx.schedules import Scheduled
 
-METRICS = ("euclidean", "adaptive")
+METRICS = ("auto", "euclidean", "adaptive")
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
@@ -31,16 +31,17 @@ class Proximal(keras.optimizers.Optimizer):
     - SGD, with or without momentum (plain or Nesterov): `t = lr / (1 - momentum)`
       and the fixed point minimizes loss + penalty. (With `t = lr` momentum would
       weaken the penalty by `1 - momentum`.)
-    - Adaptive optimizers with `metric="euclidean"`: `t = lr`, and the fixed point
-      minimizes the loss plus the penalty in which entry i of the penalty's
-      gradient is weighted by `D_i`, the root of the averaged squared gradient
-      that the optimizer divides by. All penalties can be used.
-    - Adam, AdamW, RMSprop, Adagrad with `metric="adaptive"`: entry i has the step
-      `t_i = lr / D_i`, and the fixed point minimizes loss + penalty. Exact, and
-      allowed, for penalties that are sums over single entries.
+    - Adam, AdamW, RMSprop, Adagrad in the adaptive metric: entry i has the step
+      `t_i = lr / D_i`, where `D_i`, the root of the averaged squared gradient, is
+      what the optimizer divides by. The fixed point minimizes loss + penalty.
+      Exact, and available, for penalties that are sums over single entries.
+    - Adaptive optimizers in the euclidean metric: `t = lr`, for all penalties. The
+      fixed point weights entry i of the penalty's gradient by `D_i`; on a
+      deterministic loss `D_i` tends to the gradient itself, so that an L1 with a
+      factor below one ends up doing nothing. Prefer SGD for group penalties.
     - Decoupled weight decay of the inner optimizer, `lr * decay * w`, adds
       `decay ||w||^2 / 2` to the objective, times `1 - momentum` under SGD, and in
-      the metric of the euclidean case under AdamW.
+      the weights `D_i` under AdamW.
 
     A constraint of a variable is applied once more after its proximal step, so
     it holds; for the elementwise sets the result is the exact step on both.
@@ -52,7 +53,8 @@ class Proximal(keras.optimizers.Optimizer):
             rule that matches a variable wins, `regularizer=None` exempts it. Rules
             that name a layer, and `axis="units"` of layers whose units are not on
             the last axis, need `bind(model)` before training.
-        metric: `"euclidean"` or `"adaptive"`.
+        metric: `"euclidean"`, `"adaptive"`, or `"auto"`: for each variable the
+            adaptive one where it is available, else the euclidean.
         allow_double: Boolean. Accept variables that also have a penalty in the
             loss; otherwise that is an error.
         use_ema: Boolean. Average the weights, after the proximal step.
@@ -91,7 +93,8 @@ class Proximal(keras.optimizers.Optimizer):
         self,
         inner: Any,
         rules: Sequence[Rule],
-        metric: str = "euclidean",
+        *,
+        metric: str = "auto",
         allow_double: bool = False,
         use_ema: bool = False,
         ema_momentum: float = 0.99,
@@ -185,10 +188,13 @@ class Proximal(keras.optimizers.Optimizer):
 
     def _apply_proximal(self, rate: Any, count: Any, updated: Any) -> None:
         step = scalar_step(self.inner, rate)
+        is_adaptive = self.metric != "euclidean" and isinstance(self.inner, ADAPTIVE)
         for variable, penalty in self._plan.matched:
-            if self.metric == "adaptive":
-                step = adaptive_step(self.inner, variable, rate, count)
-            value = penalty.prox(variable, step)
+            if is_adaptive and penalty.separable:
+                entry_steps = adaptive_step(self.inner, variable, rate, count)
+                value = penalty.prox(variable, entry_steps)
+            else:
+                value = penalty.prox(variable, step)
             if variable.constraint is not None:
                 value = variable.constraint(value)
             _assign(variable, value, updated)
@@ -407,9 +413,14 @@ def _check_schedule(penalty: Scheduled) -> None:
 
 
 def _check_adaptive(inner: Any, rules: list[Rule]) -> None:
-    if not isinstance(inner, tuple(ADAPTIVE)):
+    if not isinstance(inner, ADAPTIVE):
         names = ", ".join(cls.__name__ for cls in ADAPTIVE)
-        check.fail("Proximal", "metric", f"'euclidean' unless inner is {names}", inner)
+        check.fail(
+            "Proximal",
+            "metric",
+            f"'auto' or 'euclidean' unless inner is {names}",
+            inner,
+        )
     for rule in rules:
         if rule.regularizer is not None and not rule.regularizer.separable:
             expected = "separable penalties under metric='adaptive'"
