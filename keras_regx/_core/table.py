@@ -53,9 +53,13 @@ class Table:
     def __getitem__(self, index: Any) -> Any:
         return self.rows[index]
 
-    def cells(self, rows: Sequence[dict[str, Any]] | None = None) -> list[list[str]]:
-        """Return the text of every cell."""
-        rows = self.rows if rows is None else rows
+    def shown(self) -> Sequence[dict[str, Any]]:
+        """Return the rows that are shown; JSON has all."""
+        return self.rows
+
+    def cells(self) -> list[list[str]]:
+        """Return the text of every cell that is shown."""
+        rows = self.shown()
         return [
             [column.text(row.get(column.key)) for column in self.columns]
             for row in rows
@@ -140,7 +144,7 @@ class Table:
 
 
 def shape_text(shape: Sequence[int]) -> str:
-    """Return the text for a shape: `3 × 3 × 16`."""
+    """Return the text for a shape, as one writes a product."""
     return " × ".join(map(str, shape)) or "scalar"  # noqa: RUF001  (the sign itself)
 
 

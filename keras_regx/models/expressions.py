@@ -9,12 +9,14 @@ with literal arguments, sums of penalties, and multiples of one:
 """
 
 import ast
+import json
 from typing import Any, NoReturn
 
 from keras_regx import constraints, regularizers
 from keras_regx.models.rules import Rule
 
 _LONGEST = 10_000
+_MODULES = ("keras.regularizers", "keras.constraints", "keras.optimizers.schedules")
 _Sequence = ast.List | ast.Tuple
 
 
@@ -70,6 +72,66 @@ def parse_rule(text: str) -> Rule:
             f"penalty, a constraint or None. Received: {text!r}"
         )
     return Rule(pattern.strip(), **fields_of(parse_object(expression)))
+
+
+def rules_from_json(text: str) -> list[Rule]:
+    """Return the rules of a policy file. Nothing of it is run.
+
+    Raises:
+        ValueError: If the text is not the JSON of a policy.
+    """
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"The policy is not valid JSON: {error}") from None
+    items = data.get("rules") if isinstance(data, dict) else None
+    if not isinstance(items, list) or not all(isinstance(i, dict) for i in items):
+        raise ValueError(
+            'Expected a policy such as {"rules": [{"pattern": "*/kernel", '
+            f'"regularizer": "L2(1e-4)"}}]}}. Received: {text[:200]!r}'
+        )
+    return [_rule(item) for item in items]
+
+
+def _rule(item: dict[str, Any]) -> Rule:
+    allowed = set(Rule.argument_names()) - {"predicate"}
+    unknown = sorted(set(item) - allowed)
+    if unknown:
+        raise ValueError(
+            f"A rule of a policy file has no {unknown[0]!r}. It may have: "
+            f"{', '.join(sorted(allowed))}. Received: {item!r}"
+        )
+    arguments = dict(item)
+    for name, registry in (
+        ("regularizer", regularizers.registry),
+        ("constraint", constraints.registry),
+    ):
+        value = arguments.get(name)
+        if isinstance(value, str):
+            arguments[name] = parse_object(value)
+        elif value is not None:
+            _check_config(value)
+            arguments[name] = registry.deserialize(value)
+    return Rule(**arguments)
+
+
+def _check_config(value: Any) -> None:
+    """Raise if a config names anything that is not a penalty or constraint."""
+    if isinstance(value, list):
+        for item in value:
+            _check_config(item)
+    elif isinstance(value, dict):
+        name = value.get("class_name")
+        known = any(
+            str(name).removeprefix("keras_regx>") in registry
+            for registry in (regularizers.registry, constraints.registry)
+        )
+        if name is not None and not known and value.get("module") not in _MODULES:
+            raise ValueError(
+                f"A policy file may name penalties and constraints only, not {name!r}."
+            )
+        for item in value.values():
+            _check_config(item)
 
 
 def fields_of(obj: Any) -> dict[str, Any]:

@@ -6,7 +6,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_regx._core.config import Configurable
 from keras_regx._core.registry import snake_case
+from keras_regx.regularizers import Scaled
 
 
 def penalties(model: Any, scope: str | None = None) -> dict[str, Any]:
@@ -47,8 +49,8 @@ def penalties(model: Any, scope: str | None = None) -> dict[str, Any]:
         if not matches(base):
             continue
         value = regularizer(variable)
-        if value is None:  # TensorFlow 1's regularizer of scale zero has no term.
-            continue
+        if value is None or not getattr(regularizer, "has_term", True):
+            continue  # As TensorFlow 1's regularizers of scale zero.
         name, count = base, 0
         while name in values:
             count += 1
@@ -85,8 +87,21 @@ def display_name(regularizer: Any) -> str:
     ('l1_l2', 'abs')
     """
     inner = getattr(regularizer, "shown_as", None)
+    if isinstance(regularizer, Scaled):
+        inner = regularizer.regularizer
     if inner is not None:
         return display_name(inner)
     if isinstance(regularizer, type) or not hasattr(regularizer, "__name__"):
         return snake_case(type(regularizer).__name__)
     return str(regularizer.__name__).strip("<>")
+
+
+def shown(obj: Any) -> str | None:
+    """Return the text for a penalty or constraint, that of Keras' own included."""
+    if obj is None:
+        return None
+    obj = getattr(obj, "shown_as", obj)
+    if isinstance(obj, Configurable) or not hasattr(obj, "get_config"):
+        return getattr(obj, "__name__", None) or repr(obj)
+    arguments = ", ".join(f"{k}={v!r}" for k, v in obj.get_config().items())
+    return f"{type(obj).__name__}({arguments})"

@@ -5,7 +5,7 @@ import json
 import re
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import keras
 
@@ -16,7 +16,9 @@ from keras_regx._core.table import Column, Table, shape_text
 from keras_regx.models import carrier
 from keras_regx.models.binding import bind
 from keras_regx.models.carrier import Change
+from keras_regx.models.expressions import rules_from_json
 from keras_regx.models.joint import EffectivePenalty, JointPenalty
+from keras_regx.models.penalties import shown
 from keras_regx.models.rules import UNTOUCHED, Rule
 from keras_regx.models.sites import Site, sites
 
@@ -151,6 +153,30 @@ class Policy(Configurable):
                 rule["config"].pop("predicate", None)
         return config
 
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Return the policy that a JSON text describes; nothing of it is run.
+
+        Args:
+            text: What `to_json` returned, or the short form, with expressions:
+                `{"rules": [{"pattern": "*/kernel", "regularizer": "L2(1e-4)"}]}`.
+
+        Raises:
+            ValueError: If it is anything else, or names a class that is not a
+                penalty or constraint.
+
+        Example:
+
+        >>> from keras_regx import Policy
+        >>> Policy.from_json('''{"rules": [
+        ...     {"pattern": "*/kernel", "regularizer": "L2(1e-4)"},
+        ...     {"slot": "gamma", "regularizer": null}
+        ... ]}''')
+        Policy(rules=[Rule('*/kernel', regularizer=L2(l2=0.0001)),
+        Rule(slot='gamma', regularizer=None)])
+        """
+        return cls(rules_from_json(text))
+
     def to_json(self, indent: int | None = 2) -> str:
         """Return the policy as JSON, for `Policy.from_json` and the command line."""
         rules = [rule.get_config() for rule in self.rules]
@@ -269,20 +295,9 @@ def _row(change: Change, match: list[list[int]], index: int) -> dict[str, Any]:
     }
     for field in FIELDS:
         now, new = getattr(site.variable, field), getattr(change, field)
-        row[field] = _shown(now)
-        row[f"new_{field}"] = _shown(now if new is UNTOUCHED else new)
+        row[field] = shown(now)
+        row[f"new_{field}"] = shown(now if new is UNTOUCHED else new)
     return row
-
-
-def _shown(obj: Any) -> str | None:
-    """Return the text for a penalty or constraint, that of Keras' own included."""
-    if obj is None:
-        return None
-    obj = getattr(obj, "shown_as", obj)
-    if isinstance(obj, Configurable) or not hasattr(obj, "get_config"):
-        return getattr(obj, "__name__", None) or repr(obj)
-    arguments = ", ".join(f"{k}={v!r}" for k, v in obj.get_config().items())
-    return f"{type(obj).__name__}({arguments})"
 
 
 _COLUMNS = (

@@ -1,0 +1,3 @@
+"""Old names with their old meaning."""
+
+from keras_regx.compat import tf_contrib as tf_contrib
