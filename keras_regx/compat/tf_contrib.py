@@ -269,7 +269,8 @@ def _zero() -> Any:
 
 def _reject_integer(scale: Any, name: str) -> None:
     if isinstance(scale, Integral):
-        raise ValueError(f"{name} cannot be an integer: {scale}")
+        message = f"{name} cannot be an integer: {scale}"
+        raise ValueError(message)  # noqa: TRY004  (as TensorFlow 1)
 
 
 def _checked(scale: Any, name: str) -> float:
