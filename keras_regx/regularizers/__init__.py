@@ -22,7 +22,7 @@ from keras_regx.regularizers.orthogonal import (
     OrthogonalRegularizer as OrthogonalRegularizer,
 )
 from keras_regx.regularizers.quantized import Quantized as Quantized
-from keras_regx.schedules import Scheduled as Scheduled
+from keras_regx.regularizers.scheduled import Scheduled as Scheduled
 
 l1 = L1
 l2 = L2
