@@ -7,7 +7,11 @@ from doctest import ELLIPSIS, NORMALIZE_WHITESPACE
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("MPLBACKEND", "agg")  # Before anything imports matplotlib.
+ROOT = Path(__file__).parent
+# JAX compiles each eager operation once per shape: kept from run to run.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("MPLBACKEND", "agg")  # No window, even with a display.
 
 import keras
 import pytest
