@@ -15,6 +15,7 @@ from keras_regx.ops.numerics import (
     as_floating,
     as_parameter,
     dtype_of,
+    fixed_loop,
     upcast,
 )
 
@@ -314,7 +315,7 @@ def spectral_norm(x: Any, iterations: int = 32) -> Any:
     angles = 2.4 * ops.arange(1, x.shape[-2] + 1, dtype=dtype)
     start = ops.reshape(1.0 + ops.cos(angles), (x.shape[-2], 1))
     v = _unit(ops.swapaxes(fixed, -1, -2) @ _unit(start))
-    v = ops.stop_gradient(ops.fori_loop(0, iterations, _power_trip, (fixed, v))[1])
+    v = ops.stop_gradient(fixed_loop(iterations, _power_trip, (fixed, v))[1])
     u = ops.stop_gradient(_unit(fixed @ v))
     sigma = ops.sum(u * (y @ v), axis=(-2, -1)) * scale[..., 0, 0]
     return ops.where(finite[..., 0, 0], sigma, ops.full_like(sigma, float("nan")))

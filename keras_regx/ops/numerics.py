@@ -1,6 +1,7 @@
 """Elementary functions with a stated gradient at zero, safe at every scale."""
 
 import math
+from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
@@ -88,7 +89,7 @@ def safe_norm(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     usable = (scale > 0) & (scale < float("inf"))
     scale = ops.where(usable, scale, ops.ones_like(scale))
     total = ops.sum(ops.square(x / scale), axis=axes, keepdims=True)
-    is_zero = total == 0
+    is_zero = ops.equal(total, 0)
     root = ops.sqrt(ops.where(is_zero, ops.ones_like(total), total))
     norm = ops.where(is_zero, ops.zeros_like(total), scale * root)
     return norm if keepdims else ops.squeeze(norm, axis=axes)
@@ -235,7 +236,7 @@ def spread_nan(source: Any, result: Any) -> Any:
     Returns:
         Tensor of that shape.
     """
-    broken = ops.isnan(source) | (source == float("inf"))
+    broken = ops.isnan(source) | ops.equal(source, float("inf"))
     broken = ops.any(broken, axis=-1, keepdims=True)
     return ops.where(broken, ops.full_like(result, float("nan")), result)
 
@@ -247,3 +248,29 @@ def bisection_trips(x: Any) -> int:
     carried state: JAX then compiles each loop once, not once a call.
     """
     return 2 - math.frexp(EPSILON[dtype_of(x)])[1]
+
+
+def larger(a: Any, b: Any) -> Any:
+    """Return the larger of two tensors, entry by entry; `b` at a tie or NaN in `a`.
+
+    `keras.ops.maximum` rounds float64 to float32 on PyTorch.
+    """
+    return ops.where(a > b, a, b)
+
+
+def smaller(a: Any, b: Any) -> Any:
+    """Return the smaller of two tensors; see `larger`."""
+    return ops.where(a < b, a, b)
+
+
+def fixed_loop(trips: int, body: Callable[[Any, Any], Any], state: Any) -> Any:
+    """Run `state = body(i, state)` a fixed number of times, forward only.
+
+    Keras infers no shapes for a loop over several tensors: on symbolic input
+    the loop is unrolled.
+    """
+    if any(isinstance(part, keras.KerasTensor) for part in state):
+        for trip in range(trips):
+            state = body(trip, state)
+        return state
+    return ops.fori_loop(0, trips, body, state)

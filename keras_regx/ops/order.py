@@ -12,6 +12,9 @@ from keras_regx.ops.numerics import (
     as_floating,
     bisection_trips,
     dtype_of,
+    fixed_loop,
+    larger,
+    smaller,
     spread_nan,
     upcast,
     with_gradient_of,
@@ -74,7 +77,7 @@ def top_k_mask(x: Any, k: int, axis: Any = None) -> Any:
     rows = ops.where(ops.isnan(rows), ops.full_like(rows, float("inf")), rows)
     smallest = ops.sort(rows, axis=-1)[..., size - k, None]
     above = rows > smallest
-    level = rows == smallest
+    level = ops.equal(rows, smallest)
     # Integers: a cumulative sum in float32 stops counting at 2**24.
     room = k - ops.sum(ops.cast(above, "int32"), axis=-1, keepdims=True)
     place = ops.cumsum(ops.cast(level, "int32"), axis=-1)
@@ -93,7 +96,7 @@ def _pool_gap(values: Any, pool: Any, level: Any) -> tuple[Any, Any]:
     """Return the sum of `values - level` over the pool and its mean."""
     gap = accurate_sum(ops.where(pool, values - level, ops.zeros_like(values)))
     count = accurate_sum(ops.cast(pool, dtype_of(values)))
-    return gap, gap / ops.maximum(count, ops.ones_like(count))
+    return gap, gap / larger(count, ops.ones_like(count))
 
 
 def _pool_trip(_: Any, state: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
@@ -116,7 +119,7 @@ def _merge_isotonic(values: Any) -> Any:
     last, first = fixed[..., width - 1, None], fixed[..., width, None]
     violated = last > first
     state = (fixed, first, last)
-    _, low, high = ops.fori_loop(0, bisection_trips(fixed), _pool_trip, state)
+    _, low, high = fixed_loop(bisection_trips(fixed), _pool_trip, state)
     level = low + (high - low) / 2
     for _ in range(2):
         level = level + _pool_gap(fixed, _pool(fixed, level), level)[1]
@@ -126,8 +129,8 @@ def _merge_isotonic(values: Any) -> Any:
     level = level + _pool_gap(values, pool, level)[1]
     merged = ops.where(pool, level, values)
     # Rounding may not cost the order: each side is bounded by the level.
-    low_part = ops.minimum(merged[..., :width], ops.where(violated, level, last))
-    high_part = ops.maximum(merged[..., width:], ops.where(violated, level, first))
+    low_part = smaller(merged[..., :width], ops.where(violated, level, last))
+    high_part = larger(merged[..., width:], ops.where(violated, level, first))
     bounded = ops.concatenate([low_part, high_part], axis=-1)
     return with_gradient_of(bounded, merged)
 

@@ -21,7 +21,10 @@ from keras_regx.ops.numerics import (
     bisection_trips,
     dtype_of,
     feasibility_tolerance,
+    fixed_loop,
+    larger,
     safe_norm,
+    smaller,
     spread_nan,
     upcast,
     with_gradient_of,
@@ -141,7 +144,7 @@ def _simplex_newton(rows: Any, total: Any, t: Any) -> tuple[Any, Any]:
     excess = ops.where(above, rows - t, ops.zeros_like(rows))
     gap = accurate_sum(excess) - total
     count = accurate_sum(ops.cast(above, dtype_of(rows)))
-    return gap, t + gap / ops.maximum(count, ops.ones_like(count))
+    return gap, t + gap / larger(count, ops.ones_like(count))
 
 
 def _simplex_trip(_: Any, state: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -149,7 +152,7 @@ def _simplex_trip(_: Any, state: tuple[Any, ...]) -> tuple[Any, ...]:
     middle = low + (high - low) / 2
     gap, step = _simplex_newton(rows, total, middle)
     high = ops.where(gap < 0, middle, high)
-    return rows, total, ops.minimum(ops.maximum(low, step), high), high
+    return rows, total, smaller(larger(low, step), high), high
 
 
 def _simplex_threshold(rows: Any, total: Any) -> Any:
@@ -163,7 +166,7 @@ def _simplex_threshold(rows: Any, total: Any) -> Any:
     rows, total = ops.stop_gradient(rows), ops.stop_gradient(total)
     zero = ops.zeros_like(rows[..., :1])
     state = (rows, total, zero - total, zero - total / rows.shape[-1])
-    t = ops.fori_loop(0, bisection_trips(rows), _simplex_trip, state)[2]
+    t = fixed_loop(bisection_trips(rows), _simplex_trip, state)[2]
     for _ in range(2):
         t = _simplex_newton(rows, total, t)[1]
     return ops.stop_gradient(t)
@@ -180,8 +183,8 @@ def _simplex_rows(rows: Any, total: Any) -> Any:
     excess = ops.where(support, shifted - t, ops.zeros_like(rows))
     count = accurate_sum(ops.cast(support, dtype_of(rows)))
     # A last Newton step, the one that is differentiated: the support is fixed.
-    shift = (accurate_sum(excess) - total) / ops.maximum(count, ops.ones_like(count))
-    return ops.where(support, ops.maximum(excess - shift, ops.zeros_like(rows)), excess)
+    shift = (accurate_sum(excess) - total) / larger(count, ops.ones_like(count))
+    return ops.where(support, larger(excess - shift, ops.zeros_like(rows)), excess)
 
 
 def project_simplex(x: Any, total: Any = 1.0, axis: Any = None) -> Any:
@@ -287,7 +290,7 @@ def _capped_newton(rows: Any, total: Any, cap: Any, t: Any) -> tuple[Any, Any]:
     part = ops.where(excess >= cap, ops.broadcast_to(cap, excess.shape), inside)
     gap = accurate_sum(part) - total
     count = accurate_sum(ops.cast(free, dtype_of(rows)))
-    return gap, gap / ops.maximum(count, ops.ones_like(count))
+    return gap, gap / larger(count, ops.ones_like(count))
 
 
 def _capped_trip(_: Any, state: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -358,14 +361,15 @@ def project_capped_simplex(
     fixed = ops.stop_gradient(shifted)
     zero = ops.zeros_like(fixed[..., :1])
     state = (fixed, s, c, zero - c, zero)
-    low = ops.fori_loop(0, bisection_trips(fixed) + 2, _capped_trip, state)[3]
+    low = fixed_loop(bisection_trips(fixed) + 2, _capped_trip, state)[3]
     t = ops.stop_gradient(low)
     t = t + ops.stop_gradient(_capped_newton(fixed, s, c, t)[1])
     t = t + _capped_newton(shifted, s, c, t)[1]
     projected = project_box(shifted - t, 0.0, cap)
     gap = ops.absolute(accurate_sum(rows) - s)
     tolerance = feasibility_tolerance(dtype_of(x))
-    feasible = ops.all((rows >= 0) & (rows <= c), axis=-1, keepdims=True)
+    feasible = (rows >= 0) & (rows <= c * (1 + tolerance))
+    feasible = ops.all(feasible, axis=-1, keepdims=True)
     feasible = feasible & (gap <= s * tolerance)
     kept = with_gradient_of(rows, projected)
     result = spread_nan(rows, ops.where(feasible, kept, projected))

@@ -9,6 +9,9 @@ from keras_regx.ops.numerics import (
     as_parameter,
     bisection_trips,
     dtype_of,
+    fixed_loop,
+    larger,
+    smaller,
     spread_nan,
     upcast,
     with_gradient_of,
@@ -78,12 +81,12 @@ def _messages(drift: Any, low: Any, high: Any) -> Any:
         earlier_low = _delayed(low, shift, -float("inf")) + drift
         earlier_high = _delayed(high, shift, float("inf")) + drift
         low, high = (
-            ops.minimum(ops.maximum(earlier_low, low), high),
-            ops.minimum(ops.maximum(earlier_high, low), high),
+            smaller(larger(earlier_low, low), high),
+            smaller(larger(earlier_high, low), high),
         )
         drift = drift + earlier
         shift *= 2
-    after = ops.minimum(ops.maximum(drift, low), high)
+    after = smaller(larger(drift, low), high)
     return _delayed(after, 1, 0.0)
 
 
@@ -103,7 +106,7 @@ def _level_trip(_: Any, state: tuple[Any, ...]) -> tuple[Any, ...]:
     unary = []
     for sign, cost, reverse in ((1, drift, False), (-1, drift, True)):
         towards = -t * side * sign
-        together = side == 0
+        together = ops.equal(side, 0)
         least = ops.where(together, ops.broadcast_to(-t, side.shape), towards)
         most = ops.where(together, ops.broadcast_to(t, side.shape), towards)
         bounds = [least, most]
@@ -196,22 +199,20 @@ def prox_total_variation(x: Any, threshold: Any, axis: int = -1) -> Any:
         ops.ones_like(fixed[..., :1]),
     )
     trips = bisection_trips(fixed) - 1
-    _, _, low, width = ops.fori_loop(0, trips, _level_trip, state)
+    _, _, low, width = fixed_loop(trips, _level_trip, state)
     low, width = ops.stop_gradient(low), ops.stop_gradient(width)
     jump = ops.sign(low[..., 1:] - low[..., :-1])
     edge = ops.zeros_like(low[..., :1])
     jumps = ops.concatenate([edge, jump], -1) - ops.concatenate([jump, edge], -1)
-    linked = ops.concatenate([edge != 0, jump == 0], axis=-1)
+    linked = ops.concatenate([ops.not_equal(edge, 0), ops.equal(jump, 0)], axis=-1)
     pulled = unit - step * jumps
     forward, backward = _over_segments(pulled, linked, ops.add)
     ones = ops.ones_like(low)
     count = sum(_over_segments(ones, linked, ops.add)) - ones
     mean = (forward + backward - pulled) / count
     # A level that equals an entry of the answer may split its piece in two.
-    near = ops.stop_gradient(
-        ops.minimum(ops.maximum(mean, low - width), low + 2 * width)
-    )
-    value = ops.maximum(*_over_segments(near, linked, ops.maximum))
+    near = ops.stop_gradient(smaller(larger(mean, low - width), low + 2 * width))
+    value = larger(*_over_segments(near, linked, larger))
     fit = with_gradient_of(bottom + span * value, bottom + span * mean)
     fit = ops.where(t > 0, fit, rows)
     fit = spread_nan(ops.absolute(rows), fit)
