@@ -44,15 +44,15 @@ def build_app() -> Any:
     """Return the typer application."""
     import typer  # noqa: PLC0415  (an extra: the error of `main` names it)
 
+    from keras_regx import _commands  # noqa: PLC0415  (imports typer)
+
     app = typer.Typer(
         help="Penalties and constraints for whole Keras models.",
         no_args_is_help=True,
         pretty_exceptions_show_locals=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
-
-    @app.callback()
-    def root() -> None:
-        """Penalties and constraints for whole Keras models."""
+    _commands.add_to(app)
 
     @app.command()
     def demo(

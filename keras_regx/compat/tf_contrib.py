@@ -15,12 +15,13 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_regx._core.registry import PACKAGE
 from keras_regx.models.penalties import penalties
 from keras_regx.models.policy import Policy
 from keras_regx.models.rules import Rule
 from keras_regx.models.sites import sites
 from keras_regx.ops.numerics import upcast
-from keras_regx.regularizers import L1, L2, Regularizer, Sum, register
+from keras_regx.regularizers import L1, L2, Regularizer, Sum
 
 
 class _CallIsNone(type):
@@ -30,7 +31,7 @@ class _CallIsNone(type):
         return None if args else super().__call__()
 
 
-@register
+@keras.saving.register_keras_serializable(package=PACKAGE)
 class NoTerm(Regularizer, metaclass=_CallIsNone):
     """What a scale of zero gives: a regularizer without a term.
 

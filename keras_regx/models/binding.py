@@ -20,6 +20,7 @@ from keras import ops
 from keras_regx import constraints, regularizers
 from keras_regx._core import validation as check
 from keras_regx._core.config import Configurable
+from keras_regx._core.registry import PACKAGE
 from keras_regx.models.sites import Site
 from keras_regx.ops.axes import ROLES, group_rows, resolve_axis
 
@@ -139,7 +140,7 @@ def units_matrix(x: Any, unit_axes: Axes) -> tuple[Any, Callable[[Any], Any]]:
     return ops.transpose(rows), lambda matrix: restore(ops.transpose(matrix))
 
 
-@regularizers.register
+@keras.saving.register_keras_serializable(package=PACKAGE)
 class MatrixPenalty(regularizers.Regularizer):
     """A penalty of a kernel seen as a matrix `(fan_in, units)`.
 
@@ -199,7 +200,7 @@ class MatrixPenalty(regularizers.Regularizer):
         return restore(self.regularizer.prox(matrix, step_size))
 
 
-@constraints.register
+@keras.saving.register_keras_serializable(package=PACKAGE)
 class MatrixConstraint(constraints.Constraint):
     """A constraint on a kernel seen as a matrix `(fan_in, units)`.
 

@@ -1,0 +1,304 @@
+"""The commands on model files: report, apply, project, catalogue.
+
+Exit status: 0 success, 1 failure (with one line that says why), 2 wrong usage.
+Results go to standard output, everything else to standard error.
+"""
+
+import difflib
+import inspect
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from keras_regx import constraints, regularizers
+from keras_regx._core.table import Column, Table
+from keras_regx.models import Policy, feasibility, load_model
+from keras_regx.models.expressions import parse_rule, rules_from_json
+from keras_regx.report import report as measure
+from keras_regx.version import __version__
+
+ModelFile = Annotated[
+    Path,
+    typer.Argument(metavar="MODEL", help="Model file, .keras.", show_default=False),
+]
+OutFile = Annotated[
+    Path, typer.Option("--out", "-o", help="Model file to write.", show_default=False)
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def add_to(app: Any) -> None:
+    """Add the commands to a typer application."""
+    app.callback()(root)
+    for command in (report, apply, project, catalogue):
+        app.command()(command)
+
+
+def root(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True)
+    ] = False,
+) -> None:
+    """Penalties and constraints for whole Keras models.
+
+    Start with the demo; look at a model with `keras-regx report MODEL.keras`; see
+    what there is with `keras-regx catalogue`. The environment variable
+    KERAS_BACKEND chooses the backend.
+    """
+    if version:
+        typer.echo(f"keras-regx {__version__}")
+        raise typer.Exit
+
+
+def report(
+    model: ModelFile,
+    *,
+    as_json: AsJson = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print Markdown.")
+    ] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Save a picture, such as report.png.")
+    ] = None,
+    before: Annotated[
+        Path | None, typer.Option(help="Earlier model file, for the picture.")
+    ] = None,
+) -> None:
+    """Show what each penalty costs, and what the weights look like.
+
+    Example: keras-regx report net.keras --plot net.png
+    """
+    if before is not None and plot is None:
+        raise typer.BadParameter("--before needs --plot.")
+    loaded = _load(model)
+    with _working("measuring"):
+        result = measure(loaded)
+    if plot is not None:
+        earlier = None if before is None else measure(_load(before))
+        with _working("drawing"):
+            _draw(result, plot, earlier)
+    _show(result, as_json=as_json, markdown=markdown)
+
+
+def apply(
+    model: ModelFile,
+    *,
+    rule: Annotated[
+        list[str] | None,
+        typer.Option("--rule", "-r", metavar="RULE", help="May be repeated."),
+    ] = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="Policy file, JSON; its rules come first.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Model file to write.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would change.")
+    ] = False,
+    allow_unmatched: Annotated[
+        bool, typer.Option("--allow-unmatched", help="Permit rules without a match.")
+    ] = False,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put penalties and constraints on a model, and save it.
+
+    A RULE is a glob on the paths of weights (or re: and a regular expression), an
+    equals sign, and a penalty, a constraint or None. The last rule that matches
+    wins. Rules are read, never evaluated.
+
+    Examples:
+
+    keras-regx apply net.keras -r '*/kernel=L2(1e-4)' -r '*/head/*=None' -o out.keras
+
+    keras-regx apply net.keras -r '*/kernel=MaxNorm(3, axis="units")' --dry-run
+    """
+    if out is None and not dry_run:
+        raise typer.BadParameter("Give the file to write with --out, or --dry-run.")
+    if out is not None:
+        _check_out(model, out, force=force)
+    chosen = _policy(rule or [], policy)
+    loaded = _load(model)
+    try:
+        preview = chosen.preview(loaded)
+        if out is not None and not dry_run:
+            chosen.apply(loaded, allow_unmatched=allow_unmatched)
+    except ValueError as error:
+        fail(str(error))
+    if out is not None and not dry_run:
+        _save(loaded, out)
+    _show(preview, as_json=as_json)
+
+
+def project(
+    model: ModelFile, *, out: OutFile, force: Force = False, as_json: AsJson = False
+) -> None:
+    """Move all constrained weights into their sets, and save the model.
+
+    Keras projects after training steps only: averaged, loaded and initial weights
+    may violate their constraints.
+    """
+    _check_out(model, out, force=force)
+    loaded = _load(model)
+    old = feasibility.violations(loaded)
+    if not old:
+        fail(f"{model} has no constraints: nothing to do.")
+    new = feasibility.violations(feasibility.project(loaded))
+    _save(loaded, out)
+    rows = [{"path": path, "before": old[path], "after": new[path]} for path in old]
+    moved = sum(new[path] < old[path] for path in old)
+    columns = (
+        Column("path", "weight", style="cyan"),
+        Column("before", "distance before", "{:.4g}".format, right=True),
+        Column("after", "after", "{:.4g}".format, right=True, style="bold"),
+    )
+    title = f"{loaded.name}: {moved} of {len(rows)} constrained weights moved"
+    _show(Table(title, columns, rows), as_json=as_json)
+
+
+def catalogue(
+    name: Annotated[
+        str | None, typer.Argument(help="Explain one.", show_default=False)
+    ] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """List all penalties and constraints, or explain one."""
+    kinds = (("penalty", regularizers.registry), ("constraint", constraints.registry))
+    found: dict[str, tuple[str, type]] = {}
+    for kind, registry in kinds:
+        found |= {key: (kind, cls) for key, cls in registry.classes.items()}
+    if name is not None:
+        if name not in found:
+            near = difflib.get_close_matches(name, found)
+            hint = f" Did you mean {' or '.join(near)}?" if near else ""
+            fail(f"there is no {name!r} in the catalogue.{hint}")
+        cls = found[name][1]
+        typer.echo(f"{name}{_signature(cls)}\n\n{inspect.getdoc(cls)}")
+        return
+    rows = [
+        {
+            "name": key,
+            "kind": kind,
+            "arguments": _signature(cls),
+            "about": (cls.__doc__ or "").strip().split("\n")[0],
+        }
+        for key, (kind, cls) in sorted(found.items(), key=lambda i: (i[1][0], i[0]))
+    ]
+    columns = (
+        Column("kind", "kind", style="magenta"),
+        Column("name", "name", style="bold cyan"),
+        Column("arguments", "arguments", style="dim"),
+        Column("about", "what it is"),
+    )
+    title = f"{len(rows)} penalties and constraints"
+    notes = ("keras-regx catalogue NAME explains one.",)
+    _show(Table(title, columns, rows, notes=notes), as_json=as_json)
+
+
+def fail(message: str) -> NoReturn:
+    """Say why on standard error, and exit with status 1."""
+    typer.echo(f"keras-regx: {message}", err=True)
+    raise typer.Exit(1)
+
+
+def _policy(rules: list[str], path: Path | None) -> Policy:
+    """Return the policy of the rules in a file and on the command line."""
+    try:
+        items = [] if path is None else rules_from_json(path.read_text("utf-8"))
+        items += [parse_rule(text) for text in rules]
+    except (ValueError, OSError) as error:
+        fail(str(error))
+    if not items:
+        raise typer.BadParameter("Give rules with --rule or --policy.")
+    return Policy(items)
+
+
+def _load(path: Path) -> Any:
+    try:
+        with _working(f"loading {path.name}"):
+            return load_model(path)
+    except Exception as error:  # noqa: BLE001  (whatever a broken file brings)
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        return fail(f"cannot load {path}: {reason}")
+
+
+def _check_out(model: Path, out: Path, *, force: bool) -> None:
+    """Refuse to write over the input, or over anything without `--force`."""
+    if out.suffix != ".keras":
+        raise typer.BadParameter(f"The output must end in '.keras'. Received: {out}")
+    if out.exists() and model.exists() and out.samefile(model):
+        fail(f"{out} is the input: it is never overwritten.")
+    if out.exists() and not force:
+        fail(f"{out} exists. Replace it with --force.")
+    if not out.absolute().parent.is_dir():
+        fail(f"there is no folder {out.absolute().parent}.")
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path; it becomes `path` when all is written, or is removed."""
+    folder = Path(tempfile.mkdtemp(prefix=".keras-regx-", dir=path.absolute().parent))
+    temporary = folder / path.name
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+        folder.rmdir()
+
+
+def _save(model: Any, out: Path) -> None:
+    try:
+        with _working(f"saving {out.name}"), _replacing(out) as temporary:
+            model.save(temporary)
+    except OSError as error:
+        fail(f"cannot write {out}: {error}")
+
+
+def _draw(result: Any, path: Path, before: Any) -> None:
+    try:
+        with _replacing(path) as temporary:
+            result.plot(temporary, before=before)
+    except ImportError as error:
+        fail(f"a picture needs {error.name}: pip install 'keras-regx[plot]'")
+    except (ValueError, OSError) as error:
+        fail(f"cannot draw {path}: {error}")
+
+
+def _show(table: Table, *, as_json: bool = False, markdown: bool = False) -> None:
+    """Print a table: JSON, Markdown, colours on a terminal, plain text elsewhere."""
+    if as_json:
+        typer.echo(table.to_json())
+    elif markdown:
+        typer.echo(table.to_markdown(), nl=False)
+    elif sys.stdout.isatty() and "NO_COLOR" not in os.environ:
+        Console().print(table)
+    else:
+        typer.echo(str(table))
+
+
+@contextmanager
+def _working(what: str) -> Iterator[None]:
+    """Show on a terminal that something is going on."""
+    with Console(stderr=True).status(f"{what} ..."):
+        yield
+
+
+def _signature(cls: type) -> str:
+    parameters = inspect.signature(cls).parameters.values()
+    shown = [
+        p.name if p.default is p.empty else f"{p.name}={p.default!r}"
+        for p in parameters
+    ]
+    return f"({', '.join(shown)})"
