@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from keras_regx._core.counter import parts
-from keras_regx.regularizers.scheduled import Scheduled as Scheduled
+from keras_regx.regularizers.scheduled import Scheduled
 
 
 def scheduled_penalties(model: Any) -> Iterator[tuple[str, Scheduled]]:
