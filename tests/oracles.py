@@ -128,3 +128,129 @@ def tie(label: Callable[[tuple[int, ...], tuple[int, ...]], Any], axes: slice) -
 def ring(index: tuple[int, ...], shape: tuple[int, ...]) -> float:
     """Return the squared distance from the centre."""
     return sum((i - (n - 1) / 2) ** 2 for i, n in zip(index, shape, strict=True))
+
+
+def capped_simplex(total: float, cap: float) -> Callable[[Array], Array]:
+    """Return the projection onto 0 <= y <= cap, sum(y) = total, by bisection."""
+
+    def project(v: Array) -> Array:
+        low, high = v.min() - cap - total, v.max()
+        for _ in range(200):
+            middle = (low + high) / 2
+            if np.clip(v - middle, 0, cap).sum() > total:
+                low = middle
+            else:
+                high = middle
+        return np.clip(v - (low + high) / 2, 0, cap)
+
+    return project
+
+
+def simplex(total: float) -> Callable[[Array], Array]:
+    """Return the projection onto the simplex, by trying every size of support."""
+
+    def project(v: Array) -> Array:
+        down = np.sort(v)[::-1]
+        shifts = (np.cumsum(down) - total) / np.arange(1, len(v) + 1)
+        size = np.nonzero(down > shifts)[0].max(initial=0)
+        return np.maximum(v - shifts[size], 0)
+
+    return project
+
+
+def l1_ball(radius: float) -> Callable[[Array], Array]:
+    """Return the projection onto the L1 ball, through the simplex of magnitudes."""
+
+    def project(v: Array) -> Array:
+        if np.abs(v).sum() <= radius:
+            return v
+        return np.sign(v) * simplex(radius)(np.abs(v))
+
+    return project
+
+
+def largest(k: int) -> Callable[[Array], Array]:
+    """Return the map that keeps the k largest magnitudes, the first of equals."""
+
+    def project(v: Array) -> Array:
+        order = sorted(range(len(v)), key=lambda i: (-abs(v[i]), i))
+        out = np.zeros_like(v)
+        out[order[:k]] = v[order[:k]]
+        return out
+
+    return project
+
+
+def largest_groups(k: int, axis: Any) -> Callable[[Array], Array]:
+    """Return the map that keeps the k groups of largest norm."""
+
+    def project(w: Array) -> Array:
+        norms = np.sqrt((w**2).sum(axis=_axes(axis, w.ndim), keepdims=True))
+        kept = largest(k)(norms.ravel()).reshape(norms.shape) != 0
+        return np.where(kept, w, 0)
+
+    return project
+
+
+def n_of_m(n: int, m: int) -> Callable[[Array], Array]:
+    """Return the map of a vector that keeps n entries of every m."""
+
+    def project(v: Array) -> Array:
+        blocks = [largest(n)(v[i : i + m]) for i in range(0, len(v), m)]
+        return np.concatenate(blocks)
+
+    return project
+
+
+def singular(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """Return the map of a kernel, as (fan_in, units), by its singular values."""
+
+    def project(w: Array) -> Array:
+        u, s, vt = np.linalg.svd(w.reshape(-1, w.shape[-1]), full_matrices=False)
+        return (u @ np.diag(function(s)) @ vt).reshape(w.shape)
+
+    return project
+
+
+def gram_bound(w: Array) -> float:
+    """Return the Schatten norm of order 256, an upper bound of the spectral norm."""
+    s = np.linalg.svd(w.reshape(-1, w.shape[-1]), compute_uv=False)
+    return float(s[0] * ((s / s[0]) ** 512).sum() ** (1 / 512))
+
+
+def eigen(lowest: float) -> Callable[[Array], Array]:
+    """Return the map to symmetric matrices with eigenvalues at least `lowest`."""
+
+    def project(w: Array) -> Array:
+        out = np.empty_like(w)
+        for index in np.ndindex(*w.shape[:-2]):
+            values, vectors = np.linalg.eigh((w[index] + w[index].T) / 2)
+            out[index] = vectors @ np.diag(np.maximum(values, lowest)) @ vectors.T
+        return out
+
+    return project
+
+
+def solved(conditions: Callable[[Any], list[Any]]) -> Callable[[Array], Array]:
+    """Return the projection onto a convex set that cvxpy's solver finds."""
+
+    def project(w: Array) -> Array:
+        import cvxpy as cp
+
+        x = cp.Variable(w.shape)
+        problem = cp.Problem(cp.Minimize(cp.sum_squares(x - w)), conditions(x))
+        problem.solve(solver=cp.CLARABEL)
+        return np.asarray(x.value)
+
+    return project
+
+
+def isotonic(*, increasing: bool) -> Callable[[Array], Array]:
+    """Return scikit-learn's isotonic regression."""
+
+    def project(v: Array) -> Array:
+        from sklearn.isotonic import isotonic_regression
+
+        return np.asarray(isotonic_regression(v, increasing=increasing))
+
+    return project

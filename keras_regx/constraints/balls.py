@@ -1,4 +1,4 @@
-"""Balls and spheres: L1Ball, L2Ball, LInfBall, Simplex, NonNegUnitNorm."""
+"""Balls and the non-negative sphere: L1Ball, L2Ball, LInfBall, NonNegUnitNorm."""
 
 from typing import Any
 
@@ -9,7 +9,49 @@ from keras_regx.constraints.base import Constraint, register
 from keras_regx.constraints.box import bound
 from keras_regx.constraints.norms import _NormRange
 from keras_regx.ops.axes import group_rows, resolve_axis
-from keras_regx.ops.numerics import feasibility_tolerance, safe_norm
+from keras_regx.ops.numerics import accurate_sum, feasibility_tolerance, safe_norm
+from keras_regx.ops.projections import project_l1_ball
+
+
+@register
+class L1Ball(Constraint):
+    """Sum of magnitudes of each group at most `radius`.
+
+        P(w) = sign(w) max(|w| - t, 0)    with t >= 0 as small as the radius allows
+
+    Args:
+        radius: Finite float >= 0.
+        axis: Int, tuple of ints, `"units"`, `"inputs"` or `None`: the axes that
+            a sum is taken over.
+
+    Call: floating tensor or variable of any shape -> same shape and dtype.
+    Exact: yes, with exact zeros; right for millions of entries.
+    Convex: yes.
+    Raises: ValueError naming the argument and the value received.
+    Reference: Duchi, Shalev-Shwartz, Singer and Chandra (2008), ICML.
+
+    Example:
+
+    >>> from keras_regx.constraints import L1Ball
+    >>> [float(v) for v in L1Ball(1.0, axis=None)([1.0, -0.5, 0.125])]
+    [0.75, -0.25, 0.0]
+    """
+
+    convex = True
+
+    def __init__(self, radius: float = 1.0, axis: check.Axis = "units") -> None:
+        self.radius = check.number(self, "radius", radius, minimum=0)
+        self.axis = check.axis(self, axis)
+
+    def _project(self, w: Any, dtype: str) -> Any:
+        resolve_axis(self.axis, len(w.shape), type(self).__name__)
+        rows, restore = group_rows(w, self.axis)
+        inside = accurate_sum(ops.absolute(rows))
+        inside = inside <= self.radius * (1 + feasibility_tolerance(dtype))
+        return restore(ops.where(inside, rows, project_l1_ball(rows, self.radius, -1)))
+
+    def _scale(self, w: Any) -> float:  # noqa: ARG002
+        return self.radius
 
 
 @register

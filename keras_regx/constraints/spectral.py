@@ -1,0 +1,327 @@
+"""Sets of matrices given by their singular values; kernels seen as (fan_in, units).
+
+Half precision is computed in float32, a NaN or infinity gives NaN.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from keras import ops
+
+from keras_regx._core import validation as check
+from keras_regx.constraints.base import Constraint, register
+from keras_regx.ops.axes import as_matrix
+from keras_regx.ops.matrix import normalized, svd
+from keras_regx.ops.numerics import EPSILON, dtype_of
+from keras_regx.ops.polar import polar
+from keras_regx.ops.projections import project_l1_ball
+
+
+class _MatrixSet(Constraint):
+    """A set of matrices, known to the rounding of a decomposition."""
+
+    min_rank = 2
+    matrix_set: ClassVar[bool] = True
+
+    def _rounding(self, dtype: str) -> float:
+        return {"float32": 1e-5, "float64": 1e-10}.get(dtype, 10 * EPSILON[dtype])
+
+
+def slack(w: Any, dtype: str) -> float:
+    """Return the relative rounding of singular values of `w` as stored in `dtype`."""
+    size = min(w.shape[-2:])
+    return 16 * EPSILON[dtype_of(w)] + (
+        EPSILON[dtype] * math.sqrt(size) if dtype != dtype_of(w) else 0.0
+    )
+
+
+class _SingularValues(_MatrixSet):
+    """A set that bounds the vector of singular values."""
+
+    sees_matrix = True
+
+    def _nearest(self, s: Any) -> Any:
+        """Return the nearest admissible singular values, in their order."""
+        raise NotImplementedError
+
+    def _project(self, w: Any, dtype: str) -> Any:
+        return as_kernel(w, lambda matrix: self._matrix(matrix, dtype))
+
+    def _matrix(self, w: Any, dtype: str) -> Any:
+        u, s, vt = svd(w)
+        change = self._nearest(s) - s
+        allowed = slack(w, dtype) * ops.maximum(s[:1], self._size())
+        kept = ops.all(ops.absolute(change) <= allowed)
+        moved = w + (u * change) @ vt
+        # A comparison with NaN is False: a matrix that is not finite becomes NaN.
+        return ops.where(kept, w, moved)
+
+    def _size(self) -> float:
+        """Return the scale that violations are compared with."""
+        return 0.0
+
+    def _scale(self, w: Any) -> float:
+        largest = float(ops.convert_to_numpy(ops.max(ops.absolute(w))))
+        return max(largest, self._size())
+
+
+def as_kernel(w: Any, function: Callable[[Any], Any]) -> Any:
+    """Apply a function of a matrix to a kernel seen as (fan_in, units)."""
+    return ops.reshape(function(as_matrix(w)), w.shape)
+
+
+@register
+class Orthogonal(_MatrixSet):
+    """Orthonormal columns, or rows if there are fewer of them.
+
+        P(W) = U V^T,    W = U diag(s) V^T    (the polar factor)
+
+    Args:
+        method: `"newton_schulz"`, products of matrices only: 1e-5 from
+            orthonormal for condition numbers up to 1e4. `"svd"`: orthonormal
+            whatever the condition, slower on accelerators.
+
+    Call: floating tensor or variable of rank >= 2, seen as a matrix `(fan_in,
+        units)` -> same shape and dtype. Zero has no direction: it stays zero.
+    Exact: yes for full rank, to 1e-6. With `"newton_schulz"` the directions that
+        a rank-deficient matrix lacks stay short, and `contains` is False; with
+        `"svd"` some nearest member is returned.
+    Convex: no.
+    Raises: ValueError naming the argument and the value received.
+    Reference: Higham (2008), Functions of Matrices, chapter 8.
+
+    Example:
+
+    >>> from keras_regx.constraints import Orthogonal
+    >>> w = Orthogonal()([[0.0, 3.0], [-2.0, 0.0]])
+    >>> [[round(float(v), 5) + 0.0 for v in row] for row in w]
+    [[0.0, 1.0], [-1.0, 0.0]]
+    """
+
+    sees_matrix = True
+
+    def __init__(self, method: str = "newton_schulz") -> None:
+        self.method = check.choice(self, "method", method, ("newton_schulz", "svd"))
+
+    def _project(self, w: Any, dtype: str) -> Any:
+        return as_kernel(w, lambda matrix: self._matrix(matrix, dtype))
+
+    def _residual(self, w: Any) -> Any:
+        """Return the smaller Gram matrix minus the identity."""
+        t = ops.transpose(w)
+        gram = t @ w if w.shape[0] >= w.shape[1] else w @ t
+        return gram - ops.eye(gram.shape[0], dtype=gram.dtype)
+
+    def _matrix(self, w: Any, dtype: str) -> Any:
+        kept = ops.max(ops.absolute(self._residual(w))) <= slack(w, dtype)
+        return ops.where(kept, w, polar(w, self.method))
+
+    def _gap(self, w: Any) -> Any:
+        # Of a matrix that the projection cannot make orthonormal, the residual
+        # tells: half of it is the distance near the set.
+        matrix = as_matrix(w)
+        reached = self._matrix(matrix, dtype_of(w))
+        short = ops.max(ops.absolute(self._residual(reached)))
+        failed = ~(short <= self._rounding(dtype_of(w)))
+        values = ops.svd(normalized(matrix)[0], compute_uv=False)
+        values = values * normalized(matrix)[1][0]
+        away = ops.sqrt(ops.sum(ops.square(1 - values)))
+        gap = ops.where(failed, ops.zeros_like(matrix), matrix - reached)
+        lone = ops.reshape(ops.where(failed, away, ops.zeros_like(away)), (1,))
+        return ops.concatenate([ops.reshape(gap, (-1,)), lone])
+
+
+@register
+class SpectralNormBall(_SingularValues):
+    """Largest singular value at most `max_value`: a Lipschitz bound of the layer.
+
+        P(W) = U diag(min(s, max_value)) V^T,    W = U diag(s) V^T
+
+    Args:
+        max_value: Finite float >= 0.
+        method: `"svd"` for the projection. `"bound"` scales the whole matrix by
+            `max_value / b` where an upper bound b of the norm exceeds
+            `max_value`: products of matrices only, feasible for certain, but
+            no projection. b is at most `rank^(1/256)` times the norm, 2% more at
+            rank 256.
+
+    Call: floating tensor or variable of rank >= 2, seen as a matrix `(fan_in,
+        units)` -> same shape and dtype.
+    Exact: with `method="svd"`, to 1e-6.
+    Convex: yes.
+    Raises: ValueError naming the argument and the value received.
+    Reference: Cisse et al. (2017), ICML; Delattre, Barthelemy, Araujo and
+        Allauzen (2023), ICML, for the bound.
+
+    Example:
+
+    >>> from keras_regx.constraints import SpectralNormBall
+    >>> w = SpectralNormBall(2.0)([[3.0, 0.0], [0.0, 1.0]])
+    >>> [[round(float(v), 5) + 0.0 for v in row] for row in w]
+    [[2.0, 0.0], [0.0, 1.0]]
+    """
+
+    convex = True
+
+    def __init__(self, max_value: float = 1.0, method: str = "svd") -> None:
+        self.max_value = check.number(self, "max_value", max_value, minimum=0)
+        self.method = check.choice(self, "method", method, ("svd", "bound"))
+
+    @property
+    def exact(self) -> bool:  # type: ignore[override]
+        """Whether a call is the projection, and not only feasible."""
+        return self.method == "svd"
+
+    def _nearest(self, s: Any) -> Any:
+        return ops.minimum(s, self.max_value)
+
+    def _size(self) -> float:
+        return self.max_value
+
+    def _matrix(self, w: Any, dtype: str) -> Any:
+        if self.method == "svd":
+            return super()._matrix(w, dtype)
+        bound = norm_bound(w)
+        allowed = self.max_value * (1 + slack(w, dtype))
+        kept = bound <= allowed
+        return ops.where(kept, w, w * (self.max_value / ops.where(kept, 1.0, bound)))
+
+    def _gap(self, w: Any) -> Any:
+        exact = SpectralNormBall(self.max_value)
+        return w - exact(w)
+
+
+def norm_bound(w: Any) -> Any:
+    """Return an upper bound of the largest singular value of a matrix.
+
+    `||W||_2^(2^k) <= ||(W^T W)^(2^(k-1))||_F`: squaring the Gram matrix seven
+    times, scaled to norm one each time, leaves a factor of `rank^(1/256)`.
+    """
+    matrix, scale, finite = normalized(w)
+    t = ops.transpose(matrix)
+    power = t @ matrix if matrix.shape[0] >= matrix.shape[1] else matrix @ t
+    log_norm, exponent = ops.zeros((), dtype=matrix.dtype), 0.5
+    for _ in range(7):
+        size = ops.sqrt(ops.sum(ops.square(power)))
+        size = ops.where(size > 0, size, ops.ones_like(size))
+        log_norm = log_norm + exponent * ops.log(size)
+        power = power / size
+        power = power @ power
+        exponent /= 2
+    size = ops.sqrt(ops.sum(ops.square(power)))
+    is_zero = size == 0
+    last = exponent * ops.log(ops.where(is_zero, ops.ones_like(size), size))
+    bound = ops.exp(log_norm + last) * (1 + 64 * EPSILON[dtype_of(matrix)])
+    bound = ops.where(is_zero, ops.zeros_like(bound), bound) * scale[0, 0]
+    return ops.where(finite[0, 0], bound, ops.full_like(bound, float("nan")))
+
+
+@register
+class SingularValueBox(_SingularValues):
+    """All singular values between two bounds.
+
+        P(W) = U diag(clip(s, min_value, max_value)) V^T,    W = U diag(s) V^T
+
+    Args:
+        min_value: Finite float >= 0.
+        max_value: Finite float >= `min_value`.
+
+    Call: floating tensor or variable of rank >= 2, seen as a matrix `(fan_in,
+        units)` -> same shape and dtype. Directions that a rank-deficient matrix
+        lacks are filled in, one of equally near choices.
+    Exact: to 1e-6. Convex: only with `min_value=0`.
+    Raises: ValueError naming the argument and the value received.
+    Reference: Jia, Tao, Gao and Xu (2017), CVPR.
+
+    Example:
+
+    >>> from keras_regx.constraints import SingularValueBox
+    >>> w = SingularValueBox(1.0, 2.0)([[3.0, 0.0], [0.0, 0.5]])
+    >>> [[round(float(v), 5) + 0.0 for v in row] for row in w]
+    [[2.0, 0.0], [0.0, 1.0]]
+    """
+
+    def __init__(self, min_value: float, max_value: float) -> None:
+        self.min_value = check.number(self, "min_value", min_value, minimum=0)
+        self.max_value = check.number(self, "max_value", max_value, minimum=0)
+        if self.max_value < self.min_value:
+            expected = f"a number >= min_value={self.min_value:g}"
+            check.fail(self, "max_value", expected, max_value)
+
+    @property
+    def convex(self) -> bool:  # type: ignore[override]
+        """Whether the set is a ball, without a hole."""
+        return self.min_value == 0
+
+    def _nearest(self, s: Any) -> Any:
+        return ops.maximum(ops.minimum(s, self.max_value), self.min_value)
+
+    def _size(self) -> float:
+        return self.max_value
+
+
+@register
+class NuclearBall(_SingularValues):
+    """Sum of singular values at most `radius`: the convex relation of a low rank.
+
+        P(W) = U diag(max(s - t, 0)) V^T    with t >= 0 as small as the radius allows
+
+    Args:
+        radius: Finite float >= 0.
+
+    Call: floating tensor or variable of rank >= 2, seen as a matrix `(fan_in,
+        units)` -> same shape and dtype.
+    Exact: to 1e-6. Convex: yes.
+    Raises: ValueError naming the argument and the value received.
+    Reference: Cai, Candes and Shen (2010), SIAM Journal on Optimization 20(4).
+
+    Example:
+
+    >>> from keras_regx.constraints import NuclearBall
+    >>> w = NuclearBall(2.0)([[3.0, 0.0], [0.0, 2.0]])
+    >>> [[round(float(v), 5) + 0.0 for v in row] for row in w]
+    [[1.5, 0.0], [0.0, 0.5]]
+    """
+
+    convex = True
+
+    def __init__(self, radius: float) -> None:
+        self.radius = check.number(self, "radius", radius, minimum=0)
+
+    def _nearest(self, s: Any) -> Any:
+        return project_l1_ball(s, self.radius)
+
+    def _size(self) -> float:
+        return self.radius
+
+
+@register
+class LowRank(_SingularValues):
+    """Rank at most `rank`.
+
+        P(W) = sum_{i <= rank} s_i u_i v_i^T    (the largest singular values)
+
+    Args:
+        rank: Integer >= 0. A rank that the shape does not reach changes nothing.
+
+    Call: floating tensor or variable of rank >= 2, seen as a matrix `(fan_in,
+        units)` -> same shape and dtype.
+    Exact: to 1e-6. Convex: no.
+    Raises: ValueError naming the argument and the value received.
+    Reference: Eckart and Young (1936), Psychometrika 1(3).
+
+    Example:
+
+    >>> from keras_regx.constraints import LowRank
+    >>> w = LowRank(1)([[3.0, 0.0], [0.0, 1.0]])
+    >>> [[round(float(v), 5) + 0.0 for v in row] for row in w]
+    [[3.0, 0.0], [0.0, 0.0]]
+    """
+
+    def __init__(self, rank: int) -> None:
+        self.rank = check.integer(self, "rank", rank, minimum=0)
+
+    def _nearest(self, s: Any) -> Any:
+        kept = ops.arange(s.shape[0]) < self.rank
+        return ops.where(kept | ops.isnan(s), s, ops.zeros_like(s))
