@@ -98,6 +98,27 @@ def _keras2_radial(w: Array) -> Array:
     return out
 
 
+def norm_of(x: Any) -> Any:
+    """Return cvxpy's norm of an expression."""
+    import cvxpy as cp
+
+    return cp.norm(x)
+
+
+def sum_of(x: Any) -> Any:
+    """Return cvxpy's sum of an expression."""
+    import cvxpy as cp
+
+    return cp.sum(x)
+
+
+def _bad(
+    argument: str, *values: Any, **others: Any
+) -> tuple[tuple[dict[str, Any], str], ...]:
+    """Return values that an argument may not take."""
+    return tuple(({argument: value, **others}, argument) for value in values)
+
+
 _BAD_AXIS = tuple(({"axis": v}, "axis") for v in ("rows", 0.5, True, (0, 0), ()))
 
 CONSTRAINTS = [
@@ -474,5 +495,88 @@ CONSTRAINTS = [
         scale_free=False,
         again=4,
         atol=2e-5,
+    ),
+    ConstraintCase(
+        c.Intersection([c.Box(-0.5, 1.0), c.Centered(0.1)]),
+        o.solved(lambda x: [x >= -0.5, x <= 1.0, sum_of(x) == 0.1 * x.size]),
+        wrong=(
+            *(
+                ({"constraints": v}, "constraints")
+                for v in ([], c.NonNeg(), [None], [c.UnitNorm()], [c.TopK(1)])
+            ),
+            ({"constraints": [c.Relaxed(c.NonNeg(), 0.5)]}, "constraints"),
+            *(
+                ({"constraints": [c.NonNeg()], "iterations": v}, "iterations")
+                for v in (0, 1.5, True)
+            ),
+        ),
+        shapes=(VECTOR, MATRIX),
+        scale_free=False,
+        again=1000,
+        atol=1e-5,
+    ),
+    ConstraintCase(
+        c.NonNeg() & c.L2Ball(0.75, axis=None),
+        o.solved(lambda x: [x >= 0, norm_of(x) <= 0.75]),
+        shapes=(VECTOR,),
+        scale_free=False,
+        again=1000,
+        atol=1e-5,
+        note="ball",
+    ),
+    ConstraintCase(
+        c.Chain([c.NonNeg(), c.LInfBall(0.75)]),
+        lambda w: np.clip(w, 0, 0.75),
+        wrong=tuple(
+            ({"constraints": v}, "constraints") for v in ([], c.NonNeg(), [None])
+        ),
+    ),
+    ConstraintCase(
+        c.Relaxed(c.NonNeg(), 0.25),
+        lambda w: np.where(w < 0, 0.75 * w, w),
+        wrong=(
+            ({"constraint": None, "rate": 0.5}, "constraint"),
+            *_bad_number("rate", constraint=c.NonNeg()),
+            ({"constraint": c.NonNeg(), "rate": 1.5}, "rate"),
+        ),
+    ),
+    ConstraintCase(
+        c.Every(c.NonNeg(), 1),
+        lambda w: np.maximum(w, 0),
+        wrong=(
+            ({"constraint": None, "steps": 2}, "constraint"),
+            *(
+                ({"constraint": c.NonNeg(), "steps": v}, "steps")
+                for v in (0, 1.5, True)
+            ),
+        ),
+    ),
+    ConstraintCase(
+        c.PerBlock(c.L2Ball(1.0, axis=None), axis=-1, blocks=2),
+        lambda w: np.concatenate(
+            [
+                half * min(1.0, 1.0 / np.linalg.norm(half))
+                for half in np.split(w, 2, axis=-1)
+            ],
+            axis=-1,
+        ),
+        wrong=(
+            ({"constraint": None}, "constraint"),
+            *(
+                ({"constraint": "non_neg", "axis": v}, "axis")
+                for v in (None, "units", 0.5)
+            ),
+            *(
+                ({"constraint": "non_neg", "blocks": v}, "blocks")
+                for v in (0, 1.5, True)
+            ),
+        ),
+        shapes=((8,), MATRIX, KERNEL),
+    ),
+    ConstraintCase(
+        c.PerBlock(c.NonNegUnitNorm(axis=None), axis=-2),
+        o.over_groups("inputs", o.nonneg_unit_norm),
+        shapes=(MATRIX, KERNEL),
+        note="index",
     ),
 ]

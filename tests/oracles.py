@@ -150,6 +150,7 @@ def simplex(total: float) -> Callable[[Array], Array]:
     """Return the projection onto the simplex, by trying every size of support."""
 
     def project(v: Array) -> Array:
+        v = v - v.max()  # The answer is the same, without cancellation.
         down = np.sort(v)[::-1]
         shifts = (np.cumsum(down) - total) / np.arange(1, len(v) + 1)
         size = np.nonzero(down > shifts)[0].max(initial=0)

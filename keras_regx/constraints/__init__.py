@@ -4,11 +4,16 @@ from keras_regx.constraints.affine import Centered as Centered
 from keras_regx.constraints.affine import Halfspace as Halfspace
 from keras_regx.constraints.affine import Hyperplane as Hyperplane
 from keras_regx.constraints.affine import Standardized as Standardized
+from keras_regx.constraints.algebra import Chain as Chain
+from keras_regx.constraints.algebra import Every as Every
+from keras_regx.constraints.algebra import PerBlock as PerBlock
+from keras_regx.constraints.algebra import Relaxed as Relaxed
 from keras_regx.constraints.balls import L1Ball as L1Ball
 from keras_regx.constraints.balls import L2Ball as L2Ball
 from keras_regx.constraints.balls import LInfBall as LInfBall
 from keras_regx.constraints.balls import NonNegUnitNorm as NonNegUnitNorm
 from keras_regx.constraints.base import Constraint as Constraint
+from keras_regx.constraints.base import Intersection as Intersection
 from keras_regx.constraints.base import register as register
 from keras_regx.constraints.base import registry as registry
 from keras_regx.constraints.box import Box as Box

@@ -50,12 +50,11 @@ class _SingularValues(_MatrixSet):
 
     def _matrix(self, w: Any, dtype: str) -> Any:
         u, s, vt = svd(w)
-        change = self._nearest(s) - s
+        nearest = self._nearest(s)
         allowed = slack(w, dtype) * ops.maximum(s[:1], self._size())
-        kept = ops.all(ops.absolute(change) <= allowed)
-        moved = w + (u * change) @ vt
         # A comparison with NaN is False: a matrix that is not finite becomes NaN.
-        return ops.where(kept, w, moved)
+        kept = ops.all(ops.absolute(nearest - s) <= allowed)
+        return ops.where(kept, w, (u * nearest) @ vt)
 
     def _size(self) -> float:
         """Return the scale that violations are compared with."""

@@ -117,13 +117,11 @@ class PSD(_MatrixSet):
         unit, scale, finite = normalized(symmetric)
         values, vectors = ops.eigh(unit)
         values = values * scale[..., 0]
-        short = ops.maximum(self.min_eigenvalue - values, 0)
+        raised = ops.maximum(values, self.min_eigenvalue)
         largest = ops.max(ops.absolute(values), axis=-1, keepdims=True)
         allowed = slack(w, dtype) * ops.maximum(largest, abs(self.min_eigenvalue))
-        kept = ops.all(short <= allowed, axis=-1)[..., None, None]
-        moved = symmetric + (vectors * short[..., None, :]) @ ops.swapaxes(
-            vectors, -1, -2
-        )
+        kept = ops.all(raised - values <= allowed, axis=-1)[..., None, None]
+        moved = (vectors * raised[..., None, :]) @ ops.swapaxes(vectors, -1, -2)
         moved = moved / 2 + ops.swapaxes(moved, -1, -2) / 2
         moved = ops.where(kept, symmetric, moved)
         return ops.where(finite, moved, ops.full_like(moved, float("nan")))
