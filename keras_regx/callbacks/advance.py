@@ -5,7 +5,8 @@ from typing import Any
 import keras
 
 from keras_regx._core.counter import StepReader, parts
-from keras_regx.schedules import Scheduled, scheduled_penalties
+from keras_regx.regularizers.scheduled import Scheduled
+from keras_regx.schedules import scheduled_penalties
 
 
 class AdvanceSchedules(keras.callbacks.Callback):

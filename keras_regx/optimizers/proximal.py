@@ -12,7 +12,7 @@ from keras_regx._core.counter import StepReader, parts
 from keras_regx._core.registry import PACKAGE
 from keras_regx.models import Rule, Site, sites
 from keras_regx.optimizers.metric import ADAPTIVE, adaptive_step, scalar_step
-from keras_regx.schedules import Scheduled
+from keras_regx.regularizers.scheduled import Scheduled
 
 METRICS = ("auto", "euclidean", "adaptive")
 
