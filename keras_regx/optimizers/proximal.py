@@ -11,6 +11,7 @@ from keras_regx._core import validation as check
 from keras_regx._core.counter import StepReader, parts
 from keras_regx._core.registry import PACKAGE
 from keras_regx.models import Rule, Site, sites
+from keras_regx.models.binding import bind
 from keras_regx.optimizers.metric import ADAPTIVE, adaptive_step, scalar_step
 from keras_regx.regularizers.scheduled import Scheduled
 
@@ -336,7 +337,7 @@ class _Plan:
                     f"{rule!r} of Proximal matches no trainable variable. The "
                     f"variables are: {known}"
                 )
-            bound |= {site.path: rule.regularizer for site in found}
+            bound |= {site.path: bind(rule.regularizer, site) for site in found}
         self.bound = {path: r for path, r in bound.items() if r is not None}
         self.is_bound = True
 

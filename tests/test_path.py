@@ -1,0 +1,176 @@
+"""`regularization_path` against scikit-learn's lasso_path, and its conveniences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from sklearn.datasets import load_diabetes
+from sklearn.linear_model import lasso_path
+
+from keras_regx import regularization_path
+from keras_regx.regularizers import L1, L2, OrthogonalRegularizer
+from tests.training import linear, regression
+
+KO = keras.optimizers
+
+
+def small_path(factors: Any = 5, **arguments: Any) -> Any:
+    """Return the L1 path of a small problem."""
+    x, y = regression(40, 8, 3)
+    arguments = {"optimizer": KO.SGD(0.2), "steps": 200, "progress": False} | arguments
+    return regularization_path(lambda: linear(8), (x, y), L1(1.0), factors, **arguments)
+
+
+def test_lasso_path_on_diabetes() -> None:
+    """Factors and coefficients are those of scikit-learn's lasso_path."""
+    x, y = load_diabetes(return_X_y=True, scaled=False)
+    x = (x - x.mean(0)) / x.std(0)
+    y = (y - y.mean()) / y.std()
+    alphas = np.abs(x.T @ y).max() / len(y) * np.geomspace(1.0, 1e-2, 6)
+    _, expected, _ = lasso_path(x, y, alphas=alphas, tol=1e-10)
+    y = y[:, None]
+    path = regularization_path(
+        lambda: linear(10),
+        (x, y),
+        L1(1.0),
+        6,
+        optimizer=KO.SGD(0.1, momentum=0.9, nesterov=True),
+        steps=800,
+        tolerance=1e-7,
+        min_ratio=1e-2,
+        progress=False,
+    )
+    # scikit-learn halves the mean squared error.
+    np.testing.assert_allclose(path.factors / 2, alphas, rtol=1e-4)
+    np.testing.assert_allclose(path.norms().T, expected, atol=1e-4)
+    # At the strongest factor the first coefficient is zero up to rounding.
+    zeros = expected[:, 1:] == 0
+    assert ((path.norms().T[:, 1:] == 0) == zeros).all()
+
+
+def test_strongest_factor() -> None:
+    """All weights are zero at the strongest factor, and not just below it."""
+    x, y = regression(40, 8, 3)
+    strongest = 2 * np.abs(x.T @ (y - y.mean())).max() / len(y)
+    path = small_path([1.01 * strongest, 0.97 * strongest])
+    assert [point.nonzero for point in path] == [0, 1]
+    assert small_path(2).factors[0] == pytest.approx(strongest, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "validation", [0.25, 3, "pair"], ids=["share", "folds", "pair"]
+)
+def test_validation(validation: Any) -> None:
+    """Every kind of validation gives a score, an error and a best point."""
+    if validation == "pair":
+        validation = regression(20, 8, 3, seed=1)
+    path = small_path(4, validation=validation, steps=50)
+    assert all(np.isfinite([point.score, point.error]).all() for point in path)
+    assert path.best.score == min(point.score for point in path)
+    assert path.simplest.factor >= path.best.factor
+    assert "Validation" in str(path)
+
+
+def test_validation_score_is_the_loss_without_penalty() -> None:
+    """The score is the mean squared error on the held-out data."""
+    x, y = regression(20, 8, 3, seed=1)
+    point = small_path([0.5], validation=(x, y))[0]
+    kernel, bias = point.weights
+    squares = ((x @ kernel + bias - y) ** 2)[:, 0]
+    assert point.score == pytest.approx(squares.mean(), rel=1e-5)
+    assert point.error == pytest.approx(squares.std(ddof=1) / np.sqrt(20), rel=1e-5)
+
+
+def test_patience() -> None:
+    """The path ends once validation stops improving."""
+    x, y = regression(20, 8, 3, seed=1)
+    path = small_path([2.0, 1.0, 3.0, 8.0], validation=(x, -y), patience=2, steps=50)
+    assert len(path) == 3
+
+
+def test_interrupted_path_goes_on(tmp_path: Any) -> None:
+    """Finished fits are read back, so the result equals that of one run."""
+    straight = small_path([2.0, 1.0, 0.5])
+    small_path([2.0, 1.0], checkpoint=tmp_path)
+    path = small_path([2.0, 1.0, 0.5], checkpoint=tmp_path)
+    np.testing.assert_allclose(path.norms(), straight.norms(), atol=1e-5)
+    assert sorted(p.name for p in (tmp_path / "path").iterdir()) == [
+        "point0.npz",
+        "point1.npz",
+        "point2.npz",
+    ]
+    with pytest.raises(ValueError, match="another `checkpoint`"):
+        small_path([3.0], checkpoint=tmp_path)
+
+
+def test_penalty_in_the_loss() -> None:
+    """`method="loss"`: ridge regression in closed form, the factor a variable."""
+    x, y = regression(40, 8, 3)
+    path = regularization_path(
+        lambda: linear(8, use_bias=False),
+        (x, y),
+        L2(1.0),
+        [1.0, 0.1],
+        method="loss",
+        optimizer=KO.SGD(0.1),
+        steps=300,
+        progress=False,
+    )
+    for point, row in zip(path, path.norms(), strict=True):
+        gram = x.T @ x / len(x) + point.factor * np.eye(8)
+        expected = np.linalg.solve(gram, x.T @ y / len(x))[:, 0]
+        np.testing.assert_allclose(row, expected, atol=1e-4)
+
+
+def test_minibatches_and_cold_starts() -> None:
+    """Batches are seeded; a cold start gives the same optimum as a warm one."""
+    first = small_path(3, batch_size=16, steps=20, tolerance=0)
+    again = small_path(3, batch_size=16, steps=20, tolerance=0)
+    np.testing.assert_array_equal(first.norms(), again.norms())
+    cold = small_path([1.0, 0.5], warm_start=False)
+    warm = small_path([1.0, 0.5])
+    np.testing.assert_allclose(cold.norms(), warm.norms(), atol=1e-4)
+
+
+def test_plot(tmp_path: Any) -> None:
+    """The figure is written, with and without validation."""
+    small_path(3, steps=20).plot(tmp_path / "a.png")
+    small_path(3, steps=20, validation=0.3).plot(tmp_path / "b.png", axis=0)
+    assert (tmp_path / "a.png").stat().st_size > 1000
+    assert (tmp_path / "b.png").stat().st_size > 1000
+
+
+def test_best_needs_validation() -> None:
+    """Without validation there is no best point, and the error says what to pass."""
+    with pytest.raises(ValueError, match="validation="):
+        _ = small_path([1.0], steps=5).best
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "no-prox": ({"regularizer": OrthogonalRegularizer()}, "`method`"),
+    "no-strongest": ({"regularizer": L2(1.0)}, "never makes all weights zero"),
+    "pattern": ({"pattern": "*/missing"}, "linear/kernel, linear/bias"),
+    "method": ({"method": "admm"}, "`method`"),
+    "data": ({"data": (np.ones((3, 8)), np.ones((4, 1)))}, "`data`"),
+    "validation": ({"validation": 1.5}, "`validation`"),
+    "factors": ({"factors": [-1.0]}, "`factors`"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_arguments(name: str) -> None:
+    """A wrong argument is named, with what was expected."""
+    arguments, message = WRONG[name]
+    base = {
+        "build": lambda: linear(8),
+        "data": regression(20, 8, 3),
+        "regularizer": L1(1.0),
+        "factors": 3,
+        "steps": 3,
+        "progress": False,
+    }
+    with pytest.raises(ValueError, match=message):
+        regularization_path(**(base | arguments))
