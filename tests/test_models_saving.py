@@ -1,0 +1,255 @@
+"""What keeps a policy: files, JSON, clones, copies, pickles, fresh processes."""
+
+from __future__ import annotations
+
+import copy
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import keras_regx
+from keras_regx import Policy, Rule, constraints, penalties, regularizers, total_penalty
+from keras_regx.models import policies
+from tests import zoo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+POLICY = Policy(
+    [
+        Rule(rank=[2, 3, 4], regularizer=regularizers.L2(0.25)),
+        Rule("*/query/kernel", regularizer=regularizers.L1(0.5)),
+        Rule(slot="scale", regularizer=regularizers.L1(1.0)),
+        Rule(slot="bias", constraint=constraints.MaxNorm(2.0, axis="units")),
+        Rule(predicate=lambda v, _: v.shape[-1] == 2, constraint="non_neg"),
+    ]
+)
+MODELS = pytest.mark.parametrize("make", zoo.ZOO.values(), ids=zoo.ZOO)
+
+
+def costs(model: keras.Model) -> list[tuple[str, float]]:
+    """Return the kind and the value of every penalty, and what is constrained."""
+    kinds = [name.rsplit("/", 1)[1] for name in penalties(model)]
+    values = [round(float(v), 4) for v in penalties(model).values()]
+    return list(zip(kinds, values, strict=True))
+
+
+def held(model: keras.Model) -> list[str]:
+    """Return the constraint of every weight."""
+    return [repr(w.constraint) for w in model.weights]
+
+
+def through_file(model: keras.Model, folder: Path) -> keras.Model:
+    """Save to a .keras file and load it."""
+    model.save(folder / "model.keras")
+    return keras_regx.load_model(folder / "model.keras")
+
+
+def through_json(model: keras.Model, folder: Path) -> keras.Model:
+    """Make the model again from its JSON."""
+    return keras.models.model_from_json(model.to_json())
+
+
+def through_config(model: keras.Model, folder: Path) -> keras.Model:
+    """Make the model again from its config."""
+    return type(model).from_config(model.get_config())
+
+
+def through_clone(model: keras.Model, folder: Path) -> keras.Model:
+    """Clone the model."""
+    return keras.models.clone_model(model)
+
+
+def through_copy(model: keras.Model, folder: Path) -> keras.Model:
+    """Copy the model deeply."""
+    return copy.deepcopy(model)
+
+
+def through_pickle(model: keras.Model, folder: Path) -> keras.Model:
+    """Pickle the model."""
+    return pickle.loads(pickle.dumps(model))
+
+
+@MODELS
+@pytest.mark.parametrize(
+    "again",
+    [through_file, through_json, through_config, through_copy, through_pickle],
+    ids=lambda f: f.__name__,
+)
+def test_policy_is_kept(
+    make: Callable[[], zoo.Built], again: Any, tmp_path: Path
+) -> None:
+    """The copy has the same penalties and constraints on all kinds of layers."""
+    model = POLICY.apply(make()[0], allow_unmatched=True)
+    zoo.seed_weights(model)
+    other = again(model, tmp_path)
+    assert len(policies(other)) == 1
+    other.set_weights(model.get_weights())
+    assert costs(other) == costs(model)
+    assert held(other) == held(model)
+    assert float(sum(other.losses)) == pytest.approx(
+        float(total_penalty(model)), rel=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    "make",
+    [zoo.functional, zoo.convolutional, zoo.attention, zoo.recurrent, zoo.nested],
+    ids=lambda f: f.__name__,
+)
+def test_clone_of_a_functional_model_keeps_it(make: Any, tmp_path: Path) -> None:
+    """A clone has the policy on its own weights, with and without slots."""
+    model = POLICY.apply(make()[0], allow_unmatched=True)
+    zoo.seed_weights(model)
+    clone = through_clone(model, tmp_path)
+    clone.set_weights(model.get_weights())
+    assert costs(clone) == costs(model)
+    assert held(clone) == held(model)
+    for theirs, ours in zip(clone.weights, model.weights, strict=True):
+        assert theirs is not ours
+    POLICY.remove(clone)
+    assert not clone.losses
+    assert model.losses
+
+
+@MODELS
+def test_loaded_model_can_be_freed_of_it(make: Any, tmp_path: Path) -> None:
+    """Removal from a loaded model gives the model that was never regularized."""
+    model = make()[0]
+    config = model.to_json()
+    policy = Policy(POLICY.rules[:2])
+    policy.apply(model, allow_unmatched=True)
+    loaded = through_file(model, tmp_path)
+    assert policies(loaded) == [policy]
+    policy.remove(loaded)
+    assert loaded.to_json() == config
+    assert not loaded.losses
+
+
+def test_former_penalties_come_back_after_loading(tmp_path: Path) -> None:
+    """What a layer was built with is saved too, and restored by removal."""
+    inputs = keras.Input((3,))
+    layer = layers.Dense(2, kernel_regularizer=regularizers.L1(0.5), name="d")
+    model = keras.Model(inputs, layer(inputs))
+    policy = Policy([Rule("*/kernel", regularizer=regularizers.L2(1.0))])
+    loaded = through_file(policy.apply(model), tmp_path)
+    assert [name[-2:] for name in penalties(loaded)] == ["l2"]
+    policy.remove(loaded)
+    assert [name[-2:] for name in penalties(loaded)] == ["l1"]
+    assert loaded.get_layer("d").kernel_regularizer == regularizers.L1(0.5)
+
+
+def test_training_state_is_kept(tmp_path: Path) -> None:
+    """A compiled model comes back compiled, with optimizer, and trains on."""
+    model, x, y = zoo.functional()
+    POLICY.apply(model, allow_unmatched=True)
+    model.compile(keras.optimizers.Adam(0.01), "mse")
+    model.fit(x, y, verbose=0)
+    loaded = through_file(model, tmp_path)
+    assert int(loaded.optimizer.iterations) == 1
+    expected = model.evaluate(x, y, verbose=0)
+    assert loaded.evaluate(x, y, verbose=0) == pytest.approx(expected, rel=1e-5)
+    loaded.fit(x, y, verbose=0)
+
+
+def test_model_in_a_model(tmp_path: Path) -> None:
+    """A model with a policy can be a layer of another one, and is saved with it."""
+    inner = zoo.functional()[0]
+    Policy([Rule("*/kernel", regularizer=regularizers.L2(1.0))]).apply(inner)
+    inputs = keras.Input((4,))
+    outer = keras.Model(inputs, layers.Dense(1, name="top")(inner(inputs)))
+    zoo.seed_weights(outer)
+    assert len(penalties(outer)) == 2
+    assert costs(through_file(outer, tmp_path)) == costs(outer)
+
+
+def test_legacy_format_is_refused(tmp_path: Path) -> None:
+    """HDF5 would lose the policy: an error at save time says what to do."""
+    model = POLICY.apply(zoo.functional()[0], allow_unmatched=True)
+    for name in ("model.h5", "model.hdf5"):
+        with pytest.raises(ValueError, match="cannot keep a policy"):
+            model.save(tmp_path / name)
+        assert not (tmp_path / name).exists()
+    POLICY.remove(model)
+
+
+def test_plain_weights_load(tmp_path: Path) -> None:
+    """Weights move between a model with and one without a policy."""
+    plain, x, _ = zoo.functional()
+    zoo.seed_weights(plain)
+    plain.save_weights(tmp_path / "plain.weights.h5")
+    model = POLICY.apply(zoo.functional()[0], allow_unmatched=True)
+    model.load_weights(tmp_path / "plain.weights.h5")
+    np.testing.assert_allclose(
+        np.asarray(model.predict(x, verbose=0)),
+        np.asarray(plain.predict(x, verbose=0)),
+        rtol=1e-6,
+    )
+    model.save_weights(tmp_path / "policy.weights.h5")
+    plain.load_weights(tmp_path / "policy.weights.h5")
+
+
+def test_missing_and_broken_files(tmp_path: Path) -> None:
+    """A file that is missing or broken is a clear error."""
+    with pytest.raises(FileNotFoundError, match="no model file"):
+        keras_regx.load_model(tmp_path / "missing.keras")
+    (tmp_path / "broken.keras").write_bytes(b"PK nothing")
+    with pytest.raises(ValueError, match=r"broken\.keras"):
+        keras_regx.load_model(tmp_path / "broken.keras")
+
+
+FRESH = """
+import sys, keras_regx
+from tests import zoo
+model = keras_regx.load_model(sys.argv[1])
+print(*[repr(float(v)) for v in keras_regx.penalties(model).values()])
+model.compile("sgd", "mse")
+make = zoo.ZOO[sys.argv[2]]()
+model.fit(*make[1:], verbose=0)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["functional", "attention", "subclassed"])
+def test_fresh_process(name: str, tmp_path: Path) -> None:
+    """A process that imports keras_regx loads the model, and trains it."""
+    model = POLICY.apply(zoo.ZOO[name]()[0], allow_unmatched=True)
+    zoo.seed_weights(model)
+    model.save(tmp_path / "model.keras")
+    done = subprocess.run(
+        [sys.executable, "-c", FRESH, str(tmp_path / "model.keras"), name],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "KERAS_BACKEND": keras.backend.backend()},
+        cwd=Path(__file__).parents[1],
+    )
+    values = [float(text) for text in done.stdout.split()]
+    expected = [float(v) for v in penalties(model).values()]
+    np.testing.assert_allclose(values, expected, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_process_without_the_package(tmp_path: Path) -> None:
+    """Without importing keras_regx, loading is an error that names the class."""
+    model = POLICY.apply(zoo.functional()[0], allow_unmatched=True)
+    model.save(tmp_path / "model.keras")
+    code = "import sys, keras; keras.saving.load_model(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "model.keras")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "KERAS_BACKEND": keras.backend.backend()},
+    )
+    assert done.returncode != 0
+    assert "ModelWithPolicy" in done.stderr
+    assert "keras_regx" in done.stderr
