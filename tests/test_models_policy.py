@@ -251,7 +251,7 @@ def test_quantized_weights_warn() -> None:
     """A quantized weight cannot be penalized: a warning says so."""
     model = keras.Sequential([layers.Dense(2)])
     model.build((None, 3))
-    model.quantize("int8")
+    model.layers[0].quantize("int8")
     policy = Policy([Rule("*/kernel", regularizer="l2")])
     with pytest.warns(UserWarning, match="Quantized weights"):
         policy.apply(model)

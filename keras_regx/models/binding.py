@@ -54,7 +54,9 @@ def kernel_axes(site: Site) -> tuple[Axes, Axes]:
         return before + last, before
     if site.slot.endswith("embeddings") and not site.slot.startswith("reverse"):
         return (0,), (0,)
-    if isinstance(layer, keras.layers.EinsumDense) and ndim > 1:
+    if isinstance(layer, keras.layers.EinsumDense):
+        if site.slot == "bias":
+            return tuple(range(ndim)), ()
         return _einsum_axes(layer.equation, ndim)
     return last[:ndim], before if ndim > 1 else ()
 
@@ -90,6 +92,13 @@ def bind(obj: Any, site: Site) -> Any:
             f"{type(obj).__name__} needs a weight of rank >= {minimum}. "
             f"Received: {site.path!r} of shape {site.shape}"
         )
+    units, ndim = kernel_axes(site)[0], len(site.shape)
+    # Where each entry is a unit, no tuple of axes says so: (1, units) does.
+    as_row = len(units) == ndim > 1 and getattr(obj, "axis", None) in ROLES
+    as_matrix = getattr(obj, "sees_matrix", False) and units != (ndim - 1,)
+    if as_row or as_matrix:
+        is_penalty = isinstance(obj, keras.regularizers.Regularizer)
+        return (MatrixPenalty if is_penalty else MatrixConstraint)(obj, units)
     changed = {}
     arguments = obj.arguments()
     for name, value in arguments.items():
@@ -99,10 +108,6 @@ def bind(obj: Any, site: Site) -> Any:
     bound = type(obj)(**{**arguments, **changed}) if changed else obj
     if hasattr(bound, "for_variable"):
         bound = bound.for_variable(site.variable)
-    units = kernel_axes(site)[0]
-    if getattr(obj, "sees_matrix", False) and units != (len(site.shape) - 1,):
-        is_penalty = isinstance(obj, keras.regularizers.Regularizer)
-        return (MatrixPenalty if is_penalty else MatrixConstraint)(bound, units)
     return bound
 
 

@@ -7,6 +7,7 @@ policies did; reading that config does it again.
 """
 
 import inspect
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -179,7 +180,7 @@ class ModelWithPolicy:
 
     def get_config(self) -> dict[str, Any]:
         """Return the config of the model, and what the policies did to it."""
-        state, base = self._attached, self._base
+        state, base, found = self._attached, self._base, sites(self)
         with _as_base(self):
             inner = {
                 **_class_name(base),
@@ -189,7 +190,10 @@ class ModelWithPolicy:
         return {
             "name": self.name,  # type: ignore[attr-defined]
             "model": inner,
-            "policies": [_saved_policy(policy) for policy in state.policies],
+            "policies": [
+                _saved_policy(policy, match, found)
+                for policy, match in zip(state.policies, state.matches, strict=True)
+            ],
             "matches": state.matches,
             "before": {str(i): _saved_before(b) for i, b in state.before.items()},
         }
@@ -278,9 +282,18 @@ def _class_name(cls: type) -> dict[str, Any]:
     }
 
 
-def _saved_policy(policy: Any) -> dict[str, Any]:
-    """Return a policy's config; the weights that predicates chose are saved anyway."""
-    return policy.get_config(with_predicates=False)
+def _saved_policy(
+    policy: Any, match: list[list[int]], found: list[Site]
+) -> dict[str, Any]:
+    """Return a policy's config, with the weights that a predicate chose for it."""
+    rules = []
+    for rule, indices in zip(policy.rules, match, strict=True):
+        arguments = rule.arguments()
+        if arguments.pop("predicate", None) is not None:
+            paths = [f"re:^{re.escape(found[i].path)}$" for i in indices]
+            arguments["pattern"] = paths or ["re:$^"]  # The latter matches nothing.
+        rules.append(type(rule)(**arguments))
+    return type(policy)(rules).get_config()
 
 
 def _saved_before(before: Before) -> dict[str, Any]:

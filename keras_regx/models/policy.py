@@ -145,14 +145,6 @@ class Policy(Configurable):
             for rule in self.rules
         ]
 
-    def get_config(self, with_predicates: bool = True) -> dict[str, Any]:
-        """Return the rules as plain JSON values."""
-        config = super().get_config()
-        if not with_predicates:
-            for rule in config["rules"]:
-                rule["config"].pop("predicate", None)
-        return config
-
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Return the policy that a JSON text describes; nothing of it is run.
