@@ -218,6 +218,11 @@ class ModelWithPolicy:
             state.before = before
         return model
 
+    def __reduce__(self) -> Any:
+        """Pickle as Keras does, by a function that imports this package."""
+        function, arguments = super().__reduce__()  # type: ignore[misc]
+        return _unpickle, (self._base, function.__name__, arguments)
+
     def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
         """Save the model; refuse the legacy format, which would lose the policy."""
         if Path(str(filepath)).suffix in (".h5", ".hdf5"):
@@ -226,6 +231,10 @@ class ModelWithPolicy:
                 f"ends in '.keras', or call policy.remove(model). Received: {filepath}"
             )
         super().save(filepath, *args, **kwargs)  # type: ignore[misc]
+
+
+def _unpickle(base: type, method: str, arguments: Any) -> Any:
+    return getattr(base, method)(*arguments)
 
 
 def _carrier(base: type, state: Attached) -> type:
