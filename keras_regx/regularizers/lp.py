@@ -6,7 +6,7 @@ from keras import ops
 
 from keras_regx._core import validation as check
 from keras_regx.ops.numerics import dtype_of
-from keras_regx.ops.thresholds import soft_threshold
+from keras_regx.ops.thresholds import hard_threshold, soft_threshold
 from keras_regx.regularizers.base import Regularizer, register
 
 
@@ -119,6 +119,9 @@ class L0(Regularizer):
             "its prox, or take LogSum, MCP or Lp as a loss."
         )
 
+    def _value(self, x: Any) -> Any:
+        return self.factor * ops.sum(ops.cast(x != 0, x.dtype))
+
     def _prox(self, x: Any, step_size: Any) -> Any:
         t = ops.convert_to_tensor(self.factor * step_size, dtype_of(x))
-        return ops.where(ops.absolute(x) <= ops.sqrt(2 * t), ops.zeros_like(x), x)
+        return hard_threshold(x, ops.sqrt(2 * t))

@@ -1,0 +1,3 @@
+"""Layers: penalties on activations with one meaning of the batch size."""
+
+from keras_regx.layers.activity import ActivityRegularization as ActivityRegularization
