@@ -537,7 +537,7 @@ GROUPS = [
         r.OSCAR(0.2, 0.05),
         lambda x: _owl(x, 0.2 + 0.05 * np.arange(x.size - 1, -1, -1)),
         convex_form=lambda y: _owl_form(y, 0.2 + 0.05 * np.arange(y.size - 1, -1, -1)),
-        shapes=(VECTOR, MATRIX),
+        shapes=(VECTOR,),
         wrong=bad_number("l1", l2=0.1) + bad_number("l2", l1=0.1),
     ),
 ]
@@ -604,7 +604,7 @@ MATRIX_FUNCTIONS = [
         r.NuclearNorm(0.3),
         lambda x: 0.3 * np.linalg.svd(columns(x), compute_uv=False).sum(),
         convex_form=lambda y: 0.3 * cvxpy.normNuc(y),
-        dual=_by_values(lambda s, t: np.minimum(s, t), 0.3),
+        dual=_by_values(np.minimum, 0.3),
         shapes=MATRICES,
         wrong=BAD_FACTOR,
     ),
@@ -627,7 +627,7 @@ MATRIX_FUNCTIONS = [
         lambda x: 0.3 * np.sqrt((x**2).sum()),
         dual=lambda x, t: _ball2(x.ravel(), 0.3 * t).reshape(x.shape),
         shapes=(MATRIX, KERNEL),
-        wrong=(*BAD_FACTOR, ({"factor": 0.1, "p": 0}, "p")),
+        wrong=(*bad_number("factor", p=1.0), ({"factor": 0.1, "p": 0}, "p")),
         note="p2",
     ),
     PenaltyCase(

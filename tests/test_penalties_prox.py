@@ -12,6 +12,7 @@ from keras import ops
 
 from tests.backends import DTYPES, as_float64, as_tensor, compiled, quick
 from tests.cases import PENALTIES, PenaltyCase
+from tests.cases_penalties import VECTOR
 from tests.test_penalties import draw
 
 if TYPE_CHECKING:
@@ -64,7 +65,9 @@ def prox(case: PenaltyCase, x: np.ndarray, step: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("case", params(lambda case: case.penalty.separable))
+@pytest.mark.parametrize(
+    "case", params(lambda case: case.penalty.separable and VECTOR in case.shapes)
+)
 def test_separable_prox_is_no_worse_than_a_grid(case: PenaltyCase, step: float) -> None:
     """Entry by entry, no point of a dense grid has a lower objective."""
     x = np.array([-7.0, -1.6, -0.8, -0.05, 0.0, 0.3, 0.9, 1.4, 2.2, 6.0])

@@ -260,9 +260,8 @@ class EntropyPenalty(ActivityRegularizer):
             log_p = ops.log_softmax(x, axis=-1)
             terms = ops.exp(log_p) * log_p
         else:
-            is_zero = x == 0
-            logs = ops.log(ops.where(is_zero, ops.ones_like(x), x))
-            terms = x * logs
+            p = ops.maximum(x, 0)
+            terms = p * ops.log(ops.where(p == 0, ops.ones_like(p), p))
         return -self.factor * ops.sum(terms * weights) / _count(weights)
 
 
