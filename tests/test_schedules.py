@@ -285,14 +285,14 @@ def test_training_without_the_callback_warns() -> None:
     model = model_with(Scheduled(L2(1.0), RAMP))
     with pytest.warns(UserWarning, match="AdvanceSchedules") as record:
         train(model, x, y, 3)
-    assert len(record) == 1
+    assert sum("AdvanceSchedules" in str(warning.message) for warning in record) == 1
 
 
 def test_no_warning_without_training() -> None:
     """Building, calling, evaluating and reading losses do not warn."""
     x, y = problem()
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         model = model_with(Scheduled(L2(1.0), doubling))
         model.evaluate(x, y, verbose=0)
         assert float(ops.convert_to_numpy(model.losses[0])) == pytest.approx(0.04)

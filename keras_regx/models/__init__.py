@@ -7,6 +7,7 @@ from keras_regx.models.penalties import penalties as penalties
 from keras_regx.models.penalties import total_penalty as total_penalty
 from keras_regx.models.policy import Policy as Policy
 from keras_regx.models.policy import policies as policies
+from keras_regx.models.prune import prune_units as prune_units
 from keras_regx.models.rules import Rule as Rule
 from keras_regx.models.sites import Site as Site
 from keras_regx.models.sites import sites as sites
