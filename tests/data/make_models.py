@@ -1,0 +1,107 @@
+"""Writes the saved model and the expected numbers of one backend.
+
+KERAS_BACKEND=jax python tests/data/make_models.py
+
+The files are committed: the test of saved models reads all of them, under
+whatever backend it runs.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_regx import constraints, regularizers
+
+FOLDER = Path(__file__).parent
+
+
+def wave(*shape: int) -> np.ndarray:
+    """Return an array of the given shape, the same on every machine."""
+    count = np.prod(shape, dtype=int)
+    return np.sin(np.arange(1.0, count + 1)).reshape(shape).astype("float32")
+
+
+def build_model() -> keras.Model:
+    """Return a compiled model with every drop-in penalty and constraint."""
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((6, 6, 2)),
+            layers.Conv2D(
+                3,
+                2,
+                activation="tanh",
+                kernel_regularizer=regularizers.OrthogonalRegularizer(0.3, "columns"),
+                bias_regularizer=regularizers.L1(0.2),
+                kernel_constraint=constraints.MaxNorm(1.0, axis="units"),
+                bias_constraint=constraints.NonNeg(),
+                name="filters",
+            ),
+            layers.Conv2D(
+                2,
+                3,
+                activation="tanh",
+                kernel_regularizer=regularizers.L1(0.01) + 0.5 * regularizers.L2(0.1),
+                kernel_constraint=constraints.RadialConstraint(),
+                name="rings",
+            ),
+            layers.Flatten(),
+            layers.Dense(
+                4,
+                activation="tanh",
+                kernel_regularizer=regularizers.L1L2(0.01, 0.02),
+                activity_regularizer=regularizers.L2(0.1),
+                kernel_constraint=constraints.UnitNorm(),
+                name="hidden",
+            ),
+            layers.Dense(
+                2,
+                kernel_regularizer=regularizers.L2(0.05),
+                kernel_constraint=constraints.MinMaxNorm(0.5, 1.5, rate=0.3, axis=0),
+                name="head",
+            ),
+        ]
+    )
+    model.set_weights([0.3 * wave(*v.shape) for v in model.weights])
+    model.compile(keras.optimizers.SGD(0.01), keras.losses.MeanSquaredError())
+    return model
+
+
+def data() -> tuple[np.ndarray, np.ndarray]:
+    """Return inputs and targets."""
+    return wave(4, 6, 6, 2), wave(4, 2)
+
+
+def numbers(model: keras.Model) -> dict[str, Any]:
+    """Return the loss on the data, the penalties, and the projected weights."""
+    x, y = data()
+    projected = [
+        float(np.sum(np.abs(keras.ops.convert_to_numpy(v.constraint(v)))))
+        for v in model.trainable_variables
+        if v.constraint is not None
+    ]
+    penalties = [
+        float(keras.ops.convert_to_numpy(v.regularizer(v)))
+        for v in model.trainable_variables
+        if v.regularizer is not None
+    ]
+    loss = float(model.evaluate(x, y, verbose=0))
+    return {"loss": loss, "penalties": penalties, "projected": projected}
+
+
+def main() -> None:
+    """Write `<backend>.keras` and `<backend>.json` beside this file."""
+    backend = keras.backend.backend()
+    model = build_model()
+    model.save(FOLDER / f"{backend}.keras")
+    text = json.dumps(numbers(model), indent=2)
+    (FOLDER / f"{backend}.json").write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
