@@ -42,10 +42,16 @@ def add_to(app: Any) -> None:
         app.command()(command)
 
 
+def _version(wanted: bool) -> None:  # noqa: FBT001  (typer passes it so)
+    if wanted:
+        typer.echo(f"keras-regx {__version__}")
+        raise typer.Exit
+
+
 def root(
     *,
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", is_eager=True)
+        bool, typer.Option("--version", help="Print the version.", callback=_version)
     ] = False,
 ) -> None:
     """Penalties and constraints for whole Keras models.
@@ -54,9 +60,6 @@ def root(
     what there is with `keras-regx catalogue`. The environment variable
     KERAS_BACKEND chooses the backend.
     """
-    if version:
-        typer.echo(f"keras-regx {__version__}")
-        raise typer.Exit
 
 
 def report(

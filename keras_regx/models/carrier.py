@@ -220,7 +220,8 @@ class ModelWithPolicy:
 
     def __reduce__(self) -> Any:
         """Pickle as Keras does, by a function that imports this package."""
-        function, arguments = super().__reduce__()  # type: ignore[misc]
+        reduced: Any = super().__reduce__()
+        function, arguments = reduced
         return _unpickle, (self._base, function.__name__, arguments)
 
     def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:

@@ -114,13 +114,7 @@ def _sparsity(axes: Any, report: Any, before: Any) -> None:
     axes.spines["left"].set_visible(False)
     _depth(axes, rows)
     if top:
-        axes.legend(
-            loc="lower right",
-            bbox_to_anchor=(1, 1),
-            ncols=3,
-            borderaxespad=0,
-            fontsize=8.5,
-        )
+        _legend(axes)
     else:
         _say(axes, "no zeros")
 
@@ -147,9 +141,10 @@ def _norms(axes: Any, report: Any, before: Any) -> None:
         axes.set_ylim(bottom=0)
     axes.tick_params(axis="y", which="both", length=0)
     axes.spines["left"].set_visible(False)
-    axes.legend(
-        loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=0, fontsize=8.5
-    )
+    if axes.collections:
+        _legend(axes)
+    else:
+        _say(axes, "no finite norms above zero")
     _depth(axes, rows)
     axes.set_xlabel("layer, from input to output")
 
@@ -177,6 +172,12 @@ def _ranges(
         places, median, s=thick**2 / 2.5, color="white", edgecolor=color, zorder=3,
         linewidth=0.6,
     )  # fmt: skip
+
+
+def _legend(axes: Any) -> None:
+    """Place the legend beside the title, above the data."""
+    place: Any = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0}
+    axes.legend(ncols=3, fontsize=8.5, **place)
 
 
 def _depth(axes: Any, rows: Any) -> None:
