@@ -14,6 +14,6 @@ from keras_regx.models import penalties as penalties
 from keras_regx.models import project as project
 from keras_regx.models import total_penalty as total_penalty
 from keras_regx.models import violations as violations
-from keras_regx.report import report as report
 from keras_regx.path import regularization_path as regularization_path
+from keras_regx.report import report as report
 from keras_regx.version import __version__ as __version__

@@ -42,7 +42,7 @@ def add_to(app: Any) -> None:
         app.command()(command)
 
 
-def _version(wanted: bool) -> None:  # noqa: FBT001  (typer passes it so)
+def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"keras-regx {__version__}")
         raise typer.Exit

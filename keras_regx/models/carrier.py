@@ -77,7 +77,7 @@ def attach(model: Any, policy: Any, changes: dict[int, Change], match: Any) -> N
     for index, change in changes.items():
         state.before.setdefault(index, _read(change.site))
         _write(change)
-    _track_numbers(model)
+    _hold_state(model)
     _retrace(model)
 
 
@@ -100,7 +100,7 @@ def detach(model: Any, policy: Any, changes_of: Any) -> None:
                 _write(change)
     else:
         _become(model, _base_of(model))
-    _track_numbers(model)
+    _hold_state(model)
     _retrace(model)
 
 
@@ -146,18 +146,18 @@ def _set_slot(holder: Any, attribute: str, value: Any) -> None:
         object.__setattr__(holder, attribute, value)
 
 
-def _track_numbers(model: Any) -> None:
-    """Let the model track numbers that change during training."""
-    numbers: list[Any] = []
-    for variable in model.weights:
-        for obj in (variable.regularizer, variable.constraint):
+def _hold_state(model: Any) -> None:
+    """Let the model track numbers that change, and save state outside of slots."""
+    held: list[Any] = []
+    for site in sites(model):
+        for obj in (site.variable.regularizer, site.variable.constraint):
             for part in parts(obj):
-                if isinstance(part, TrackedNumber) and not any(
-                    part is number for number in numbers
-                ):
-                    numbers.append(part)
-    if numbers or hasattr(model, "_keras_regx_numbers"):
-        model._keras_regx_numbers = numbers  # noqa: SLF001
+                is_number = isinstance(part, TrackedNumber)
+                has_state = hasattr(part, "load_own_variables") and not site.holders
+                if (is_number or has_state) and not any(part is h for h in held):
+                    held.append(part)
+    if held or hasattr(model, "_keras_regx_state"):
+        model._keras_regx_state = held  # noqa: SLF001
 
 
 def _retrace(model: Any) -> None:

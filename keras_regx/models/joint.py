@@ -28,6 +28,10 @@ class _OfModel(regularizers.Regularizer):
         """The penalty that listings name."""
         return self.regularizer
 
+    def arguments(self) -> dict[str, Any]:
+        """Return the penalty alone: the weights belong to the model."""
+        return {"regularizer": self.regularizer}
+
     proximable = False
     no_prox_reason = "it reads several weights"
 
