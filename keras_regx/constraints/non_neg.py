@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from keras import ops
-
 from keras_regx.constraints.base import Constraint, register
+from keras_regx.ops.numerics import positive_part
 
 
 @register
@@ -30,4 +29,4 @@ class NonNeg(Constraint):
     separable = True
 
     def _project(self, w: Any, dtype: str) -> Any:  # noqa: ARG002
-        return ops.where(w < 0, ops.zeros_like(w), w)
+        return positive_part(w)

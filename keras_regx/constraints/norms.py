@@ -1,5 +1,7 @@
 """Keras' constraints on the norm of each group: MaxNorm, UnitNorm, MinMaxNorm."""
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from keras import ops
@@ -10,6 +12,25 @@ from keras_regx.ops.axes import resolve_axis
 from keras_regx.ops.numerics import feasibility_tolerance, safe_norm
 
 _SMALLEST = 2.0**-126  # The smallest normal float32; below it 1 / norm overflows.
+_ORDINARY = (1e-24, 1e30)  # Sums of squares that neither overflowed nor vanished.
+
+
+@cache
+def _norm_of(axes: tuple[int, ...]) -> tuple[Callable[[Any, Any], Any], ...]:
+    """Return two functions of `(w, squares)`: norms at any scale, and at ordinary ones.
+
+    Going over the weights twice more for the sake of extreme scales would double
+    the time of a step, so only such weights pay for it. The functions are kept:
+    JAX compiles a switch anew for functions that it has not seen.
+    """
+
+    def at_any_scale(w: Any, squares: Any) -> Any:  # noqa: ARG001
+        return safe_norm(w, axes, keepdims=True)
+
+    def at_ordinary_scale(w: Any, squares: Any) -> Any:  # noqa: ARG001
+        return ops.sqrt(squares)
+
+    return at_any_scale, at_ordinary_scale
 
 
 class _NormRange(Constraint):
@@ -21,14 +42,22 @@ class _NormRange(Constraint):
 
     def _norms(self, w: Any) -> Any:
         axes = resolve_axis(self.axis, len(w.shape), type(self).__name__)
-        return safe_norm(w, axes, keepdims=True)
+        if not axes or 0 in w.shape:
+            return safe_norm(w, axes, keepdims=True)
+        squares = ops.sum(ops.square(w), axis=axes, keepdims=True)
+        is_ordinary = ops.all(ops.clip(squares, *_ORDINARY) == squares)
+        return ops.switch(ops.cast(is_ordinary, "int32"), _norm_of(axes), w, squares)
 
     def _project(self, w: Any, dtype: str) -> Any:
         norms = self._norms(w)
-        nearest = ops.clip(norms, *self._bounds)
-        slack = feasibility_tolerance(dtype) * nearest
-        kept = (ops.absolute(norms - nearest) <= slack) | (norms < _SMALLEST)
-        target = self._rate * nearest + (1 - self._rate) * norms
+        low, high = self._bounds
+        slack = feasibility_tolerance(dtype)
+        kept = norms <= high * (1 + slack)
+        if low > 0:  # Nothing to scale where there is no direction.
+            kept = (kept & (norms >= low * (1 - slack))) | (norms < _SMALLEST)
+        target = ops.clip(norms, low, high)
+        if self._rate < 1:
+            target = self._rate * target + (1 - self._rate) * norms
         one = ops.ones_like(norms)
         return w * ops.where(kept, one, target / ops.where(kept, one, norms))
 

@@ -1,5 +1,6 @@
 """Elementary functions with a stated gradient at zero, safe at every scale."""
 
+import functools
 import math
 from collections.abc import Callable
 from numbers import Real
@@ -18,9 +19,14 @@ EPSILON = {
 }
 
 
+@functools.cache
+def _dtype_name(dtype: Any) -> str:
+    return str(keras.backend.standardize_dtype(dtype))
+
+
 def dtype_of(x: Any) -> str:
     """Return the dtype of a tensor as a string, on every backend."""
-    return str(keras.backend.standardize_dtype(x.dtype))
+    return _dtype_name(x.dtype)
 
 
 def compute_dtype(dtype: str) -> str:
@@ -54,7 +60,25 @@ def absolute(x: Any) -> Any:
     [2.0, 0.0, 3.0]
     """
     x = ops.convert_to_tensor(x)
-    return x * ops.stop_gradient(ops.sign(x))
+    if keras.config.backend() == "jax":  # Elsewhere the slope at zero is 0 already.
+        x = ops.where(x == 0, ops.stop_gradient(x), x)
+    return ops.absolute(x)
+
+
+def positive_part(x: Any) -> Any:
+    """Return `max(x, 0)`; NaN stays NaN, and -0.0 stays -0.0 on every backend."""
+    if keras.config.backend() == "torch":
+        return ops.relu(x)  # One kernel; elsewhere it turns -0.0 into 0.0.
+    return ops.where(x < 0, ops.zeros_like(x), x)
+
+
+def sum_of_squares(x: Any) -> Any:
+    """Return `sum x^2`, a scalar.
+
+    A product has a cheaper gradient than `keras.ops.square` on PyTorch, which
+    raises to a power there and back.
+    """
+    return ops.sum(x * x)
 
 
 def safe_norm(x: Any, axis: Any = None, keepdims: bool = False) -> Any:

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from keras import ops
 
 from keras_regx._core import validation as check
-from keras_regx.ops.numerics import absolute
+from keras_regx.ops.numerics import absolute, sum_of_squares
 from keras_regx.ops.thresholds import soft_threshold
 from keras_regx.regularizers.base import Regularizer, register
 
@@ -85,7 +85,7 @@ class L2(Regularizer):
         self.l2 = check.number(self, "l2", l2, minimum=0)
 
     def _value(self, x: Any) -> Any:
-        return self.l2 * ops.sum(ops.square(x))
+        return self.l2 * sum_of_squares(x)
 
     def _prox(self, x: Any, step_size: Any) -> Any:
         return x / (1 + 2 * step_size * self.l2)
@@ -131,12 +131,14 @@ class L1L2(Regularizer):
         self.l2 = check.number(self, "l2", 0.0 if l2 is None else l2, minimum=0)
 
     def _value(self, x: Any) -> Any:
-        terms = []
+        if self.l1 and self.l2:
+            l1 = self.l1 * ops.sum(absolute(x))
+            return l1 + self.l2 * sum_of_squares(x)
         if self.l1:
-            terms.append(self.l1 * ops.sum(absolute(x)))
+            return self.l1 * ops.sum(absolute(x))
         if self.l2:
-            terms.append(self.l2 * ops.sum(ops.square(x)))
-        return sum(terms) if terms else ops.zeros((), x.dtype)
+            return self.l2 * sum_of_squares(x)
+        return ops.zeros((), x.dtype)
 
     def _prox(self, x: Any, step_size: Any) -> Any:
         return soft_threshold(x, step_size * self.l1) / (1 + 2 * step_size * self.l2)
