@@ -45,7 +45,7 @@ class _NormRange(Constraint):
         if not axes or 0 in w.shape:
             return safe_norm(w, axes, keepdims=True)
         squares = ops.sum(ops.square(w), axis=axes, keepdims=True)
-        is_ordinary = ops.all(ops.clip(squares, *_ORDINARY) == squares)
+        is_ordinary = ops.all(ops.equal(ops.clip(squares, *_ORDINARY), squares))
         return ops.switch(ops.cast(is_ordinary, "int32"), _norm_of(axes), w, squares)
 
     def _project(self, w: Any, dtype: str) -> Any:

@@ -61,7 +61,7 @@ def absolute(x: Any) -> Any:
     """
     x = ops.convert_to_tensor(x)
     if keras.config.backend() == "jax":  # Elsewhere the slope at zero is 0 already.
-        x = ops.where(x == 0, ops.stop_gradient(x), x)
+        x = ops.where(ops.equal(x, 0), ops.stop_gradient(x), x)
     return ops.absolute(x)
 
 
