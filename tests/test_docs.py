@@ -30,7 +30,9 @@ def test_some_page_quotes_source() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]), ids=lambda page: page.stem
+    "page",
+    sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]),
+    ids=lambda page: page.stem,
 )
 def test_links_lead_to_files(page: Path) -> None:
     """Every relative link and image of a page points to a file that exists."""

@@ -181,5 +181,7 @@ def test_fast_on_many_weights() -> None:
     start = time.perf_counter()
     Policy([Rule("*/kernel", regularizer=regularizers.L2())]).apply(made)
     result = keras_regx.report(made)
-    assert time.perf_counter() - start < 10
+    assert (
+        time.perf_counter() - start < 60
+    )  # 3 s on a free core; others may be at work.
     assert len(result) == 1000
