@@ -112,7 +112,10 @@ class Registry:
             if cls is not None:
                 return cls.from_config(config.get("config") or {})  # type: ignore[attr-defined]
             if "module" not in config:  # Keras' short form names its own classes.
-                return self.fallback.deserialize(config, custom_objects=custom_objects)
+                known = self.fallback.deserialize(config, custom_objects=custom_objects)
+                if not callable(known):  # Keras hands back what it does not know.
+                    raise self._unknown(name)
+                return known
         return keras.saving.deserialize_keras_object(
             config, custom_objects=custom_objects
         )
@@ -127,11 +130,12 @@ class Registry:
         try:
             return self.fallback.get(name)
         except ValueError:
-            near = self.near(name)
-            hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-            raise ValueError(
-                f"Unknown {self.kind} name.{hint} Received: {name!r}"
-            ) from None
+            raise self._unknown(name) from None
+
+    def _unknown(self, name: str) -> ValueError:
+        near = self.near(name)
+        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        return ValueError(f"Unknown {self.kind} name.{hint} Received: {name!r}")
 
     def _build(
         self, cls: Callable[..., Any], name: str, defaults: dict[str, Any]
