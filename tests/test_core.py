@@ -126,8 +126,9 @@ def test_projection_equals_keras(case: Any, shape: tuple[int, ...], dtype: str) 
         ),
         (
             lambda: c.MaxNorm(axis="rows"),
-            ("Invalid value for argument `axis` of MaxNorm. Expected an int, a tuple "
-            "of distinct ints, None or one of ('units', 'inputs'). Received: axis='rows'"),
+            ("Invalid value for argument `axis` of MaxNorm. Expected an int, a "
+            "tuple of distinct ints, None or one of ('units', 'inputs'). "
+            "Received: axis='rows'"),
         ),
         (
             lambda: c.MaxNorm(axis=2)(np.ones((2, 2), "float32")),
