@@ -223,7 +223,7 @@ class Sum(Regularizer, Saveable):
             if member is None:
                 check.fail(self, "regularizers", "no None inside", regularizers)
             members += member.regularizers if isinstance(member, Sum) else [member]
-        self.regularizers = members
+        self.regularizers: list[Any] = members
 
     @property
     def convex(self) -> bool:  # type: ignore[override]
