@@ -15,7 +15,19 @@ import keras_regx
 from keras_regx import Rule
 from keras_regx.constraints import NonNeg
 from keras_regx.optimizers import Proximal
-from keras_regx.regularizers import L1, L1L2, L2, OrthogonalRegularizer, Scheduled
+from keras_regx.regularizers import (
+    L1,
+    L1L2,
+    L2,
+    MCP,
+    SCAD,
+    GroupLasso,
+    NuclearNorm,
+    OrthogonalRegularizer,
+    Scheduled,
+    SparseGroupLasso,
+    TotalVariation,
+)
 from tests.training import Array, ista, kernel_of, linear, regression, soft, train
 
 KO = keras.optimizers
@@ -392,3 +404,71 @@ def test_custom_loop() -> None:
     w = ops.convert_to_numpy(v)
     np.testing.assert_allclose(w, [0.5, 0.0, 0.0], atol=1e-7)
     assert keras_regx.regularizers.L1(1.0) in optimizer.penalties.values()
+
+
+def test_group_lasso() -> None:
+    """The optimum that cvxpy finds for group lasso, with the same zero groups."""
+    cvxpy = pytest.importorskip("cvxpy", reason="the oracle of this test")
+    x, y = regression(60, 8, 3)
+    y = np.concatenate([y, -y, 0.5 * y + x[:, 1:2]], axis=1)
+    w, b = cvxpy.Variable((8, 3)), cvxpy.Variable((1, 3))
+    residual = x @ w + np.ones((60, 1)) @ b - y
+    norms = sum(cvxpy.norm(w[i]) for i in range(8))
+    objective = cvxpy.sum_squares(residual) / y.size + 0.4 * np.sqrt(3) * norms
+    cvxpy.Problem(cvxpy.Minimize(objective)).solve()
+    expected = np.where(
+        np.linalg.norm(w.value, axis=1, keepdims=True) < 1e-4, 0, w.value
+    )
+    rules = [Rule("*/kernel", regularizer=GroupLasso(0.4, axis="inputs"))]
+    model = linear(8, 3)
+    model.compile(Proximal(KO.SGD(0.3), rules), "mse")
+    train(model, x, y, 300)
+    kernel = kernel_of(model)
+    assert 0 < (expected == 0).all(axis=1).sum() < 8
+    assert ((kernel == 0).all(axis=1) == (expected == 0).all(axis=1)).all()
+    np.testing.assert_allclose(kernel, expected, atol=2e-4)
+
+
+@pytest.mark.parametrize(
+    "penalty",
+    [SparseGroupLasso(0.5), NuclearNorm(0.5), TotalVariation(0.5, axis=0)],
+    ids=["sparse-group", "nuclear", "total-variation"],
+)
+def test_structure(penalty: Any) -> None:
+    """At the end every step is a fixed point: w = prox(w - t gradient)."""
+    x, y = regression(60, 8, 3)
+    y = np.concatenate([y, 0.5 * y, x[:, :1]], axis=1)
+    model = linear(8, 3, use_bias=False)
+    model.compile(Proximal(KO.SGD(0.3), [Rule("*", regularizer=penalty)]), "mse")
+    train(model, x, y, 300)
+    w = kernel_of(model)
+    gradient = 2 * x.T @ (x @ w - y) / y.size
+    moved = penalty.prox((w - 0.3 * gradient).astype("float32"), 0.3)
+    np.testing.assert_allclose(ops.convert_to_numpy(moved), w, atol=1e-5)
+    if isinstance(penalty, NuclearNorm):
+        assert np.linalg.matrix_rank(w, tol=1e-5) < 3
+    elif isinstance(penalty, TotalVariation):
+        assert (np.abs(np.diff(w, axis=0)) < 1e-6).any()
+    else:
+        assert (w == 0).any()
+
+
+@pytest.mark.parametrize(
+    "penalty",
+    [L1(0.3), L2(0.3), L1L2(0.2, 0.1), MCP(0.3), SCAD(0.3), 0.5 * L1(0.3)],
+    ids=lambda penalty: type(penalty).__name__,
+)
+def test_step_size_per_entry(penalty: Any) -> None:
+    """A step size per entry gives what a scalar one gives for each entry alone."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4, 3)).astype("float32")
+    steps = rng.uniform(0.1, 1.5, size=(4, 3)).astype("float32")
+    together = ops.convert_to_numpy(penalty.prox(x, ops.convert_to_tensor(steps)))
+    alone = [
+        float(
+            ops.convert_to_numpy(penalty.prox(x[i : i + 1, j], float(steps[i, j])))[0]
+        )
+        for i in range(4)
+        for j in range(3)
+    ]
+    np.testing.assert_allclose(together.ravel(), alone, atol=1e-6)
