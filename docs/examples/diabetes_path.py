@@ -52,7 +52,7 @@ def main() -> None:
         panel.set_xlabel("alpha (strong to weak)")
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("coefficient")
-    panels[1].legend(frameon=False, ncols=2, fontsize="small", loc="upper left")
+    panels[1].legend(frameon=False, ncols=2, fontsize="small", loc="lower left")
     IMAGE.parent.mkdir(exist_ok=True)
     figure.savefig(IMAGE, dpi=130)
 

@@ -16,8 +16,8 @@ from keras_regx.models import prune_units
 from keras_regx.optimizers import Proximal
 from keras_regx.regularizers import SparseGroupLasso
 
-EPOCHS = 30
-FACTOR = 2e-3
+EPOCHS = 40
+FACTOR = 6e-3
 
 
 def build() -> keras.Model:
@@ -62,7 +62,7 @@ def train(x: np.ndarray, y: np.ndarray, factor: float) -> keras.Model:
     rate = keras.optimizers.schedules.CosineDecay(0.05, steps)
     optimizer = keras.optimizers.SGD(rate, momentum=0.9)
     if factor:
-        penalty = SparseGroupLasso(factor, l1_ratio=0.3, axis="units")
+        penalty = SparseGroupLasso(factor, l1_ratio=0.1, axis="units")
         rule = Rule("*/kernel", exclude="*out/kernel", regularizer=penalty)
         optimizer = Proximal(optimizer, [rule])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
