@@ -100,7 +100,7 @@ class MCP(Regularizer):
 
     def _value(self, x: Any) -> Any:
         # With y = min(|x|, gamma factor) both pieces read factor y - y^2 / (2 gamma).
-        y = ops.minimum(absolute(x), self.gamma * self.factor)
+        y = ops.clip(absolute(x), 0, self.gamma * self.factor)
         return ops.sum(y * (self.factor - y / (2 * self.gamma)))
 
     def _prox(self, x: Any, step_size: Any) -> Any:
@@ -156,7 +156,7 @@ class SCAD(Regularizer):
     def _value(self, x: Any) -> Any:
         factor, a = self.factor, self.a
         size = absolute(x)
-        linear = ops.minimum(size, factor)
+        linear = ops.clip(size, 0, factor)
         bend = ops.clip(size, factor, a * factor) - factor
         return ops.sum(factor * linear + bend * (factor - bend / (2 * (a - 1))))
 
@@ -172,7 +172,7 @@ class SCAD(Regularizer):
         small = ops.where(size <= (1 + t) * factor, soft, small)
         # Beyond a - 1 the objective is concave between `factor` and `a factor`:
         # the minimiser is the best of the points left of it, and x itself.
-        near = ops.minimum(ops.absolute(soft), factor)
+        near = ops.clip(ops.absolute(soft), 0, factor)
         loss_near = t * factor * near + ops.square(size - near) / 2
         loss_far = t * (a + 1) * factor**2 / 2
         stays = (size >= a * factor) & (loss_far < loss_near)

@@ -105,7 +105,9 @@ def consolidate(model: Any, fisher: dict[str, Any]) -> None:
             continue
         bound = penalty.for_variable(variable)
         for part in parts(bound):
-            if isinstance(part, ElasticWeightConsolidation) and part.reference():
+            if not isinstance(part, ElasticWeightConsolidation):
+                continue
+            if part.reference() is not None:
                 found = True
                 part.reference("anchor").assign(ops.convert_to_numpy(variable))
                 if variable.path in fisher:

@@ -11,7 +11,8 @@ that holds the reference of one variable, taken from it at that moment.
   pretrained weights may be loaded in between.
 
 The references are saved with the model, in the entry of the layer's regularizer,
-and are neither in its config nor among its weights.
+and are neither in its config nor among its weights. Give each layer an instance of
+its own: Keras does not keep two layers' one instance one when it loads a model.
 """
 
 import weakref
