@@ -579,4 +579,29 @@ CONSTRAINTS = [
         shapes=(MATRIX, KERNEL),
         note="index",
     ),
+    ConstraintCase(
+        c.AnchorBall(0.75, anchor=0.5),
+        lambda w: (
+            0.5 + (w - 0.5) * np.minimum(1.0, 0.75 / np.sqrt(((w - 0.5) ** 2).sum()))
+        ),
+        wrong=(
+            *_bad_number("radius"),
+            *_bad("norm", "l3", None, 2, radius=1.0),
+            *_bad("anchor", "1", [], [float("nan")], radius=1.0),
+        ),
+    ),
+    ConstraintCase(
+        c.AnchorBall(0.75, norm="l1", anchor=0.5),
+        o.over_groups(None, lambda v: 0.5 + o.l1_ball(0.75)(v - 0.5)),
+        note="l1",
+    ),
+    ConstraintCase(
+        c.AnchorBall(0.75, norm="linf", anchor=[0.0, 1.0, -1.0, 0.5, 0.0, 2.0, 3.0]),
+        lambda w: w.clip(
+            np.array([0.0, 1.0, -1.0, 0.5, 0.0, 2.0, 3.0]) - 0.75,
+            np.array([0.0, 1.0, -1.0, 0.5, 0.0, 2.0, 3.0]) + 0.75,
+        ),
+        shapes=(VECTOR,),
+        note="linf",
+    ),
 ]

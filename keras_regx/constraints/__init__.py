@@ -8,6 +8,7 @@ from keras_regx.constraints.algebra import Chain as Chain
 from keras_regx.constraints.algebra import Every as Every
 from keras_regx.constraints.algebra import PerBlock as PerBlock
 from keras_regx.constraints.algebra import Relaxed as Relaxed
+from keras_regx.constraints.anchor import AnchorBall as AnchorBall
 from keras_regx.constraints.balls import L1Ball as L1Ball
 from keras_regx.constraints.balls import L2Ball as L2Ball
 from keras_regx.constraints.balls import LInfBall as LInfBall

@@ -1,0 +1,164 @@
+"""AnchorBall: weights stay near where they were."""
+
+from typing import Any, Self
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_regx._core import masks
+from keras_regx._core import validation as check
+from keras_regx._core.saveable import Saveable
+from keras_regx.constraints.base import Constraint, register
+from keras_regx.ops.numerics import (
+    accurate_sum,
+    compute_dtype,
+    dtype_of,
+    feasibility_tolerance,
+    safe_norm,
+)
+from keras_regx.ops.projections import project_l1_ball
+
+
+@register
+class AnchorBall(Constraint, Saveable):
+    """At most `radius` away from the weights as they were when it was attached.
+
+        P(w) = w0 + P_ball(w - w0)
+
+    Fine-tuning that cannot forget more than the radius allows.
+
+    Args:
+        radius: Finite float >= 0.
+        norm: `"l2"`, `"l1"` or `"linf"`: how the distance is measured, over the
+            whole tensor.
+        anchor: Number or array for an explicit `w0`, kept in the configuration.
+            By default `w0` is each variable's own value when a
+            `keras_regx.Policy` attaches the constraint to it, or when training
+            starts under `keras_regx.callbacks.AdvanceSchedules`, or when
+            `for_variable` is called. Such anchors are saved beside the weights,
+            not in the configuration.
+
+    Call: floating tensor or variable of the shape of the anchor -> same shape
+        and dtype.
+    Exact: yes; weights inside the ball are bitwise unchanged.
+    Convex: yes.
+    Raises: ValueError naming the argument and the value received, or if there
+        is no anchor.
+    Reference: Gouk, Hospedales and Pontil (2021), ICLR.
+
+    Example:
+
+    >>> import keras
+    >>> from keras_regx.constraints import AnchorBall
+    >>> w = keras.Variable([1.0, 1.0])
+    >>> constraint = AnchorBall(2.5).for_variable(w)
+    >>> [round(float(v), 6) for v in constraint([4.0, 5.0])]
+    [2.5, 3.0]
+    >>> [float(v) for v in AnchorBall(1.0, norm="linf", anchor=0.5)([-2.0, 1.0])]
+    [-0.5, 1.0]
+    """
+
+    convex = True
+
+    def __init__(self, radius: float, norm: str = "l2", anchor: Any = None) -> None:
+        self.radius = check.number(self, "radius", radius, minimum=0)
+        self.norm = check.choice(self, "norm", norm, ("l2", "l1", "linf"))
+        if anchor is not None:
+            anchor = masks.numbers(self, "anchor", anchor)
+        self.anchor = anchor
+        self._path: str | None = None
+        # By path, and shared by the copies: one instance may serve four kernels.
+        self._anchors: dict[str, Any] = {}
+
+    def for_variable(self, variable: Any) -> Self:
+        """Return a copy whose anchor is the value of `variable` now.
+
+        An anchor that the variable already has, from before or from a loaded
+        model, stays.
+
+        Args:
+            variable: A `keras.Variable`.
+        """
+        if self.anchor is not None or self._path == variable.path:
+            return self
+        bound = type(self)(self.radius, self.norm)
+        vars(bound).update(_path=variable.path, _anchors=self._anchors)
+        if variable.path not in self._anchors:
+            self._anchors[variable.path] = _frozen(
+                ops.convert_to_numpy(ops.cast(variable, compute_dtype(variable.dtype)))
+            )
+        return bound
+
+    def save_own_variables(self, store: Any) -> None:
+        """Write the anchors; called by Keras."""
+        for path, anchor in self._anchors.items():
+            store[path.replace("/", "|")] = anchor
+
+    def load_own_variables(self, store: Any) -> None:
+        """Read the anchors; called by Keras. A file without any changes nothing."""
+        for key in store.keys():  # noqa: SIM118  (a store is no dictionary)
+            self._anchors[key.replace("|", "/")] = _frozen(np.array(store[key]))
+
+    def __call__(self, w: Any) -> Any:
+        """Return the nearest weights inside the ball."""
+        is_loaded = isinstance(w, keras.Variable) and w.path in self._anchors
+        if self._path is None and is_loaded:
+            return self.for_variable(w)(w)
+        return super().__call__(w)
+
+    def _reference(self, w: Any) -> Any:
+        """Return the anchor in the dtype of `w`."""
+        if self.anchor is not None:
+            array = np.asarray(self.anchor)
+            if array.ndim and array.shape != tuple(w.shape):
+                expected = f"a tensor of the shape {array.shape} of `anchor`"
+                check.fail(self, "w", expected, tuple(w.shape))
+            array = np.broadcast_to(array, tuple(w.shape))
+            return ops.convert_to_tensor(array, dtype=dtype_of(w))
+        anchor = self._anchors.get(self._path or "")
+        if anchor is None:
+            raise ValueError(
+                "AnchorBall has no anchor for this tensor. Attach it with a "
+                "keras_regx.Policy, train with keras_regx.callbacks."
+                "AdvanceSchedules(), call `for_variable(variable)`, or give `anchor=`."
+            )
+        if tuple(anchor.shape) != tuple(w.shape):
+            expected = f"a tensor of shape {tuple(anchor.shape)}, as its anchor"
+            check.fail(self, "w", expected, tuple(w.shape))
+        return ops.cast(anchor, dtype_of(w))
+
+    def _project(self, w: Any, dtype: str) -> Any:
+        anchor = self._reference(w)
+        if self.norm == "linf":
+            low, high = (
+                ops.cast(ops.cast(anchor + side, dtype), dtype_of(w))
+                for side in (-self.radius, self.radius)
+            )
+            return ops.where(w < low, low, ops.where(w > high, high, w))
+        change = ops.reshape(w - anchor, (-1,))
+        # Rounding of the sum is relative to the anchor, not to the radius.
+        slack = feasibility_tolerance(dtype)
+        if self.norm == "l2":
+            size = safe_norm(change)
+            allowed = self.radius + slack * (self.radius + safe_norm(anchor))
+            is_inside = size <= allowed
+            one = ops.ones_like(size)
+            moved = change * (self.radius / ops.where(is_inside, one, size))
+        else:
+            size = accurate_sum(ops.absolute(change))[0]
+            far = accurate_sum(ops.absolute(ops.reshape(anchor, (-1,))))[0]
+            is_inside = size <= self.radius + slack * (self.radius + far)
+            moved = project_l1_ball(change, self.radius)
+        return ops.where(is_inside, w, anchor + ops.reshape(moved, w.shape))
+
+    def _scale(self, w: Any) -> float:
+        anchor = ops.max(ops.absolute(self._reference(w)))
+        return self.radius + float(ops.convert_to_numpy(anchor))
+
+
+def _frozen(value: np.ndarray[Any, Any]) -> Any:
+    """Return a variable that is no weight of any layer."""
+    return keras.Variable(
+        value, dtype=str(value.dtype), trainable=False, autocast=False, name="anchor"
+    )
