@@ -97,6 +97,10 @@ class AdvanceSchedules(keras.callbacks.Callback):
         self._step = -1
         stale = track(model, list(self._penalties.values()))
         for variable in model.trainable_variables:
+            if hasattr(variable.constraint, "for_variable"):  # An anchor to take.
+                bound = variable.constraint.for_variable(variable)
+                stale |= bound is not variable.constraint
+                variable.constraint = bound
             for part in parts(variable.constraint):
                 if isinstance(part, StepReader):
                     stale |= part.attach(model.optimizer)
