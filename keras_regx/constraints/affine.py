@@ -24,8 +24,9 @@ def _mean(w: Any, axes: tuple[int, ...]) -> Any:
     """Return the mean of each group, summed around its own first estimate."""
     if not axes:
         return w
-    mean = ops.mean(w, axis=axes, keepdims=True)
-    return mean + ops.mean(w - mean, axis=axes, keepdims=True)
+    count = math.prod(w.shape[a] for a in axes)
+    mean = ops.sum(w, axis=axes, keepdims=True) / count
+    return mean + ops.sum(w - mean, axis=axes, keepdims=True) / count
 
 
 @register

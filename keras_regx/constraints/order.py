@@ -122,7 +122,9 @@ class Convex(Constraint):
         zero = ops.zeros_like(rows[:, 2:])
         state = (zero, zero, from_data, back, bend)
         z, u, *_ = ops.fori_loop(0, self.iterations, _bend_trip, state)
-        return integrate(ops.maximum(z, 0), from_data + (z - u) @ back)
+        return integrate(
+            ops.where(z < 0, ops.zeros_like(z), z), from_data + (z - u) @ back
+        )
 
     def _scale(self, w: Any) -> float:
         return float(ops.convert_to_numpy(ops.max(ops.absolute(w))))
@@ -132,8 +134,9 @@ def _bend_trip(_: Any, state: tuple[Any, ...]) -> tuple[Any, ...]:
     """Make one over-relaxed step of the alternating direction method."""
     z, u, from_data, back, bend = state
     bent = 1.6 * ((from_data + (z - u) @ back) @ bend) - 0.6 * z
-    z = ops.maximum(bent + u, 0)
-    return z, u + bent - z, from_data, back, bend
+    u = u + bent
+    z = ops.where(u < 0, ops.zeros_like(u), u)
+    return z, u - z, from_data, back, bend
 
 
 def integrate(bend: Any, near: Any) -> Any:

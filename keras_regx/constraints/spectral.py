@@ -13,7 +13,7 @@ from keras_regx._core import validation as check
 from keras_regx.constraints.base import Constraint, register
 from keras_regx.ops.axes import as_matrix
 from keras_regx.ops.matrix import normalized, svd
-from keras_regx.ops.numerics import EPSILON, dtype_of
+from keras_regx.ops.numerics import EPSILON, dtype_of, larger, smaller
 from keras_regx.ops.polar import polar
 from keras_regx.ops.projections import project_l1_ball
 
@@ -51,7 +51,7 @@ class _SingularValues(_MatrixSet):
     def _matrix(self, w: Any, dtype: str) -> Any:
         u, s, vt = svd(w)
         nearest = self._nearest(s)
-        allowed = slack(w, dtype) * ops.maximum(s[:1], self._size())
+        allowed = slack(w, dtype) * larger(s[:1], ops.full_like(s[:1], self._size()))
         # A comparison with NaN is False: a matrix that is not finite becomes NaN.
         kept = ops.all(ops.absolute(nearest - s) <= allowed)
         return ops.where(kept, w, (u * nearest) @ vt)
@@ -173,7 +173,7 @@ class SpectralNormBall(_SingularValues):
         return self.method == "svd"
 
     def _nearest(self, s: Any) -> Any:
-        return ops.minimum(s, self.max_value)
+        return smaller(ops.full_like(s, self.max_value), s)
 
     def _size(self) -> float:
         return self.max_value
@@ -254,7 +254,8 @@ class SingularValueBox(_SingularValues):
         return self.min_value == 0
 
     def _nearest(self, s: Any) -> Any:
-        return ops.maximum(ops.minimum(s, self.max_value), self.min_value)
+        s = smaller(ops.full_like(s, self.max_value), s)
+        return larger(ops.full_like(s, self.min_value), s)
 
     def _size(self) -> float:
         return self.max_value

@@ -2,13 +2,14 @@
 
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 from keras_regx._core import validation as check
 from keras_regx.constraints.base import Constraint, register
 from keras_regx.constraints.spectral import _MatrixSet, slack
 from keras_regx.ops.matrix import normalized
-from keras_regx.ops.projections import project_simplex
+from keras_regx.ops.numerics import dtype_of, larger
 
 
 def transposed(owner: Any, w: Any) -> Any:
@@ -117,9 +118,10 @@ class PSD(_MatrixSet):
         unit, scale, finite = normalized(symmetric)
         values, vectors = ops.eigh(unit)
         values = values * scale[..., 0]
-        raised = ops.maximum(values, self.min_eigenvalue)
+        lowest = ops.full_like(values[..., :1], self.min_eigenvalue)
+        raised = larger(lowest, values)
         largest = ops.max(ops.absolute(values), axis=-1, keepdims=True)
-        allowed = slack(w, dtype) * ops.maximum(largest, abs(self.min_eigenvalue))
+        allowed = slack(w, dtype) * larger(largest, ops.absolute(lowest))
         kept = ops.all(raised - values <= allowed, axis=-1)[..., None, None]
         moved = (vectors * raised[..., None, :]) @ ops.swapaxes(vectors, -1, -2)
         moved = moved / 2 + ops.swapaxes(moved, -1, -2) / 2
@@ -188,7 +190,8 @@ class DoublyStochastic(_MatrixSet):
         """
         start = ops.zeros_like(w[..., :1, :])
         columns, _ = ops.fori_loop(0, self.iterations, _round, (start, w))
-        return project_simplex(w - columns, 1.0, -1)
+        x = w - columns
+        return relu(x - shift_to_simplex(x, -1))
 
 
 def _round(_: Any, state: tuple[Any, Any]) -> tuple[Any, Any]:
@@ -199,10 +202,26 @@ def _round(_: Any, state: tuple[Any, Any]) -> tuple[Any, Any]:
 
 
 def shift_to_simplex(w: Any, axis: int) -> Any:
-    """Return t with `max(w - t, 0)` summing to one along an axis."""
-    on = project_simplex(w, 1.0, axis)
-    # The largest entry is always on the support.
-    return ops.max(w, axis, keepdims=True) - ops.max(on, axis, keepdims=True)
+    """Return t with `max(w - t, 0)` summing to one along an axis.
+
+    It is the largest `(sum of the k largest entries - 1) / k` over k.
+    """
+    top = ops.max(w, axis=axis, keepdims=True)
+    down = -ops.sort(top - w, axis=axis)  # Descending, the largest being 0.
+    # Means of the k largest by a product: a cumulative sum may round to float32.
+    size = w.shape[axis]
+    count = np.arange(1, size + 1)
+    weights = np.tril(np.ones((size, size))) / count[:, None]
+    weights = ops.convert_to_tensor(weights, dtype=dtype_of(w))
+    mean = weights @ down if axis == -2 else down @ ops.transpose(weights)
+    count = ops.convert_to_tensor(1 / count, dtype=dtype_of(w))
+    share = ops.reshape(count, (-1, 1) if axis == -2 else (1, -1))
+    return top + ops.max(mean - share, axis, keepdims=True)
+
+
+def relu(x: Any) -> Any:
+    """Return `max(x, 0)` without a detour through float32."""
+    return ops.where(x < 0, ops.zeros_like(x), x)
 
 
 def finish(x: Any) -> Any:
@@ -212,9 +231,10 @@ def finish(x: Any) -> Any:
     then is a rank-one matrix of the missing sums.
     """
     for axis in (-1, -2):
-        x = x / ops.maximum(ops.sum(x, axis=axis, keepdims=True), 1)
-    rows = ops.maximum(1 - ops.sum(x, axis=-1, keepdims=True), 0)
-    columns = ops.maximum(1 - ops.sum(x, axis=-2, keepdims=True), 0)
+        total = ops.sum(x, axis=axis, keepdims=True)
+        x = x / larger(total, ops.ones_like(total))
+    rows = relu(1 - ops.sum(x, axis=-1, keepdims=True))
+    columns = relu(1 - ops.sum(x, axis=-2, keepdims=True))
     total = ops.sum(rows, axis=-2, keepdims=True)
     share = rows / ops.where(total > 0, total, ops.ones_like(total))
     return x + share * columns

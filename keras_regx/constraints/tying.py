@@ -13,6 +13,7 @@ from keras import ops
 from keras_regx._core import validation as check
 from keras_regx.constraints.base import Constraint, register
 from keras_regx.ops.axes import resolve_axis
+from keras_regx.ops.numerics import dtype_of
 
 
 def orbit_mean(rows: Any, labels: np.ndarray[Any, Any]) -> Any:
@@ -21,15 +22,19 @@ def orbit_mean(rows: Any, labels: np.ndarray[Any, Any]) -> Any:
     Differences to the first row of an orbit are averaged, not the rows: rows
     that are equal already come back bitwise unchanged.
     """
-    _, first, index, count = np.unique(
-        labels, return_index=True, return_inverse=True, return_counts=True
-    )
-    index = ops.convert_to_tensor(index.reshape(-1).astype("int32"))
-    base = ops.take(rows, ops.convert_to_tensor(first.astype("int32")), axis=0)
-    change = rows - ops.take(base, index, axis=0)
-    total = ops.segment_sum(change, index, num_segments=len(count))
-    count = ops.convert_to_tensor(count[:, None].astype("float32"))
-    return ops.take(base + total / ops.cast(count, rows.dtype), index, axis=0)
+    _, index, count = np.unique(labels, return_inverse=True, return_counts=True)
+    index = index.reshape(-1)
+    # One row per orbit: its members, and its first one again to fill the row.
+    order = np.argsort(index, kind="stable")
+    place = np.arange(len(order)) - np.repeat(np.cumsum(count) - count, count)
+    table = np.repeat(order[np.cumsum(count) - count][:, None], count.max(), axis=1)
+    table[index[order], place] = order
+    first = ops.take(rows, ops.convert_to_tensor(table[:, 0].astype("int32")), axis=0)
+    grouped = ops.take(rows, ops.convert_to_tensor(table.astype("int32")), axis=0)
+    total = ops.sum(grouped - first[:, None], axis=1)
+    count = ops.convert_to_tensor(count[:, None], dtype=dtype_of(rows))
+    index = ops.convert_to_tensor(index.astype("int32"))
+    return ops.take(first + total / count, index, axis=0)
 
 
 @register
