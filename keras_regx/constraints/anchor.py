@@ -83,7 +83,7 @@ class AnchorBall(Constraint, Saveable):
         if self.anchor is not None or self._path == variable.path:
             return self
         bound = type(self)(self.radius, self.norm)
-        vars(bound).update(_path=variable.path, _anchors=self._anchors)
+        bound._path, bound._anchors = variable.path, self._anchors  # noqa: SLF001
         if variable.path not in self._anchors:
             self._anchors[variable.path] = _frozen(
                 ops.convert_to_numpy(ops.cast(variable, compute_dtype(variable.dtype)))
