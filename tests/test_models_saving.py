@@ -171,6 +171,20 @@ def test_model_in_a_model(tmp_path: Path) -> None:
     assert costs(through_file(outer, tmp_path)) == costs(outer)
 
 
+def test_references_are_kept(tmp_path: Path) -> None:
+    """Anchors taken by a policy are saved, one per weight, with and without slots."""
+    model = zoo.attention()[0]
+    policy = Policy(
+        [Rule("*/kernel", regularizer=regularizers.Anchor(1.0)),
+         Rule("rms/scale", regularizer=regularizers.Anchor(2.0))]
+    )  # fmt: skip
+    policy.apply(model)
+    assert float(total_penalty(model)) == 0.0
+    zoo.seed_weights(model)
+    assert float(total_penalty(model)) > 1.0
+    assert costs(through_file(model, tmp_path)) == costs(model)
+
+
 def test_legacy_format_is_refused(tmp_path: Path) -> None:
     """HDF5 would lose the policy: an error at save time says what to do."""
     model = POLICY.apply(zoo.functional()[0], allow_unmatched=True)

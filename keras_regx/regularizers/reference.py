@@ -41,6 +41,7 @@ class Referenced(Regularizer, Saveable):
     kept: tuple[str, ...] = ("anchor",)
 
     anchor: Any
+    _owner: Any  # Weak reference to the variable of a copy.
     _family: list[tuple[Any, Any]]  # (weak reference to the variable, its copy)
     _tensors: dict[str, Any]
     _loaded: dict[int, dict[str, Any]]
@@ -61,7 +62,7 @@ class Referenced(Regularizer, Saveable):
             for i, name in enumerate(self.kept)
         }
         owner = weakref.ref(variable)
-        bound._family = [(owner, bound)]
+        bound._owner = owner
         family = [
             (ref, member)
             for ref, member in self._members()
@@ -99,6 +100,8 @@ class Referenced(Regularizer, Saveable):
         self._loaded = loaded
 
     def _members(self) -> list[tuple[Any, Any]]:
+        if "_owner" in vars(self):  # Not in its own list: Keras' loader would circle.
+            return [(self._owner, self)]
         return vars(self).get("_family", [])
 
     def _assign(self, values: dict[str, Any]) -> None:
