@@ -68,7 +68,7 @@ def _covariance(x: Any, weights: Any, correction: int) -> Any:
     """Return the covariance of the columns, divided by `n - correction`."""
     count = _count(weights)
     centred = (x - ops.sum(x * weights, axis=0, keepdims=True) / count) * weights
-    product = ops.matmul(ops.transpose(centred), centred)
+    product = ops.transpose(centred) @ centred
     return product / ops.maximum(count - correction, 1.0)
 
 
@@ -312,6 +312,6 @@ class BatchedOrthogonality(ActivityRegularizer):
         return self.factor * ops.sum(kept) / _count(ops.cast(mask, dtype_of(x)))
 
     def _distances(self, x: Any) -> Any:
-        gram = ops.matmul(x, ops.swapaxes(x, -1, -2))
+        gram = x @ ops.swapaxes(x, -1, -2)
         gap = gram - ops.eye(x.shape[-2], dtype=dtype_of(x))
         return ops.sum(ops.square(gap), axis=(-2, -1))

@@ -58,7 +58,7 @@ class HypersphericalEnergy(Regularizer):
         if self.half:
             units = ops.concatenate([units, -units])
         count = units.shape[0]
-        cosines = ops.matmul(units, ops.transpose(units))
+        cosines = units @ ops.transpose(units)
         squares = 2 - 2 * cosines
         squares = ops.where(
             squares < _CLOSEST, ops.full_like(squares, _CLOSEST), squares

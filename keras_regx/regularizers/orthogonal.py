@@ -63,7 +63,7 @@ class OrthogonalRegularizer(Regularizer):
             w = ops.transpose(w)
         size = w.shape[0]
         w = unit_rows(w)
-        cosines = ops.matmul(w, ops.transpose(w))
+        cosines = w @ ops.transpose(w)
         others = 1 - ops.eye(size, dtype=x.dtype)
         pairs = max(size * (size - 1), 1)
         return self.factor / pairs * ops.sum(absolute(cosines * others))

@@ -30,7 +30,7 @@ class _Gram(Regularizer):
         w = as_matrix(x)
         rows, columns = w.shape
         wt = ops.transpose(w)
-        gram = ops.matmul(wt, w) if rows >= columns else ops.matmul(w, wt)
+        gram = wt @ w if rows >= columns else w @ wt
         return gram - ops.eye(min(rows, columns), dtype=dtype_of(x))
 
 

@@ -191,7 +191,7 @@ class Smoothness(Regularizer):
             1 + 2 * step_size * self.l2 * ops.convert_to_tensor(values, dtype_of(x))
         )
         rows = ops.moveaxis(x, axis, -1)
-        smooth = ops.matmul(ops.matmul(rows, q) * shrink, ops.transpose(q))
+        smooth = ((rows @ q) * shrink) @ ops.transpose(q)
         return ops.moveaxis(smooth, -1, axis)
 
 
