@@ -70,5 +70,6 @@ def project(model: Any) -> Any:
     """
     for variable in model.weights:
         if variable.constraint is not None:
-            variable.assign(variable.constraint(ops.convert_to_tensor(variable)))
+            # On TensorFlow `convert_to_tensor` gives a variable back as it is.
+            variable.assign(variable.constraint(variable.value))
     return model
