@@ -124,7 +124,7 @@ class _Probe(keras.Model):
     def __init__(
         self, model: Any, distribution: str, *, from_logits: bool, seed: int
     ) -> None:
-        super().__init__()
+        super().__init__(name="fisher_probe")
         self.model = model
         self.distribution = distribution
         self.from_logits = from_logits
@@ -166,7 +166,7 @@ class _SquaredGradients(keras.optimizers.Optimizer):
     """Adds up the squares of the gradients it is given, and updates nothing."""
 
     def __init__(self) -> None:
-        super().__init__(learning_rate=0.0)
+        super().__init__(learning_rate=0.0, name="fisher")
         self.totals: list[Any] = []
 
     def build(self, variables: Any) -> None:
