@@ -51,6 +51,14 @@ def gradient(fn: Callable[[Any], Any], x: Any) -> np.ndarray:
         import jax
 
         return np.asarray(jax.grad(fn)(x), "float64")
+    return value_and_gradient(fn, x)[1]
+
+
+def value_and_gradient(fn: Callable[[Any], Any], x: Any) -> tuple[Any, np.ndarray]:
+    """Return the value and the gradient of `fn`; compiled on JAX."""
+    if BACKEND == "jax":
+        value, grad = _jitted_gradient(fn)(x)
+        return value, as_float64(grad)
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
@@ -58,32 +66,30 @@ def gradient(fn: Callable[[Any], Any], x: Any) -> np.ndarray:
             tape.watch(x)
             y = fn(x)
         grad = tape.gradient(y, x, unconnected_gradients="zero")
-        return np.asarray(tf.cast(grad, "float64"))
+        return y, np.asarray(tf.cast(grad, "float64"))
     x = x.detach().clone().requires_grad_(True)
     y = fn(x)
     if y.requires_grad:
         y.backward()
     grad = x.grad if x.grad is not None else ops.zeros_like(x)
-    return as_float64(grad)
+    return y, as_float64(grad)
 
 
 @functools.cache
 def _jitted_gradient(fn: Any) -> Callable[[Any], Any]:
     import jax
 
-    return _jit(jax.grad(fn))
-
-
-def compiled_gradient(fn: Any, x: Any) -> np.ndarray:
-    """Return the gradient of a hashable function, compiled as `fit` compiles."""
-    if BACKEND == "jax":
-        return as_float64(_jitted_gradient(fn)(x))
-    return gradient(compiled(fn), x)
+    return _jit(jax.value_and_grad(fn))
 
 
 def quick_gradient(fn: Any, x: Any) -> np.ndarray:
-    """Return the gradient, compiled where that is faster than running it once."""
-    return compiled_gradient(fn, x) if BACKEND == "jax" else gradient(fn, x)
+    """Return the gradient of a hashable function, compiled once on JAX."""
+    return value_and_gradient(fn, x)[1]
+
+
+def compiled_value_and_gradient(fn: Any, x: Any) -> tuple[Any, np.ndarray]:
+    """Return value and gradient of a hashable function, compiled as in `fit`."""
+    return value_and_gradient(fn if BACKEND == "jax" else compiled(fn), x)
 
 
 def as_tensor(x: Any, dtype: str) -> Any:

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from keras import ops
 
-from tests.backends import as_tensor, compiled_gradient, quick_gradient
+from tests.backends import (
+    as_float64,
+    as_tensor,
+    compiled_value_and_gradient,
+    quick_gradient,
+)
 from tests.cases import PENALTIES, PenaltyCase
 from tests.test_penalties import LOSSES, SHAPED, draw
 
@@ -33,12 +38,13 @@ def test_gradient_is_the_oracles(case: PenaltyCase, shape: tuple[int, ...]) -> N
 
 
 @pytest.mark.parametrize("case", LOSSES)
-def test_compiled_gradient_is_the_oracles(case: PenaltyCase) -> None:
-    """Compiled as `fit` compiles, the gradient is that of the oracle as well."""
+def test_compiled_penalty_is_the_oracles(case: PenaltyCase) -> None:
+    """Compiled as `fit` compiles, value and gradient are the oracle's as well."""
     x = as_tensor(draw(case, case.shapes[-1]), "float32")
     expected = differences(case, np.asarray(ops.convert_to_numpy(x), "float64"))
     scale = max(np.abs(expected).max(), 1e-3)
-    actual = compiled_gradient(case.penalty, x)
+    value, actual = compiled_value_and_gradient(case.penalty, x)
+    assert as_float64(value) == pytest.approx(case.value(as_float64(x)), rel=2e-5)
     np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-4 * scale)
 
 

@@ -54,6 +54,7 @@ def data(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", PENALTY)
 @pytest.mark.parametrize("layer", MODELS)
 def test_every_layer_trains(layer: str, kind: str) -> None:

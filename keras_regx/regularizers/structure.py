@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_regx._core import validation as check
-from keras_regx.ops.axes import resolve_axis
+from keras_regx.ops.axes import group_rows, resolve_axis
 from keras_regx.ops.numerics import absolute, dtype_of
 from keras_regx.ops.thresholds import soft_threshold
 from keras_regx.ops.variation import difference, prox_total_variation
@@ -190,9 +190,8 @@ class Smoothness(Regularizer):
         shrink = 1 / (
             1 + 2 * step_size * self.l2 * ops.convert_to_tensor(values, dtype_of(x))
         )
-        rows = ops.moveaxis(x, axis, -1)
-        smooth = ((rows @ q) * shrink) @ ops.transpose(q)
-        return ops.moveaxis(smooth, -1, axis)
+        rows, restore = group_rows(x, axis)
+        return restore(((rows @ q) * shrink) @ ops.transpose(q))
 
 
 @functools.lru_cache(maxsize=32)
