@@ -43,8 +43,10 @@ NUMPY_LAYERS = LAYERS[5] | LAYERS[6] | LAYERS[7]
 NUMPY_MODULES = {
     "keras_regx._core.masks",
     "keras_regx.constraints.affine",
+    "keras_regx.constraints.anchor",
     "keras_regx.constraints.box",
     "keras_regx.constraints.order",
+    "keras_regx.constraints.square",
     "keras_regx.constraints.tying",
     "keras_regx.regularizers.distance",
     "keras_regx.regularizers.ordered",

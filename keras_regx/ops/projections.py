@@ -134,7 +134,7 @@ def project_l2_ball(x: Any, radius: Any = 1.0, axis: Any = None) -> Any:
     norm = safe_norm(y, axis=axis, keepdims=True)
     feasible = norm <= r * (1 + feasibility_tolerance(dtype_of(x)))
     divisor = ops.where(feasible, ops.ones_like(norm), norm)
-    scaled = ops.where(feasible, y, y * (r / divisor))
+    scaled = ops.where(feasible, y, y * ops.divide(r, divisor))
     return ops.cast(scaled, dtype_of(x))
 
 

@@ -190,7 +190,7 @@ def prox_total_variation(x: Any, threshold: Any, axis: int = -1) -> Any:
     span = ops.where((span > 0) & (span < float("inf")), span, ops.ones_like(span))
     # On [0, 1] every level is a dyadic number and exact.
     unit = (rows - bottom) / span
-    step = t / span
+    step = ops.divide(t, span)
     fixed = ops.stop_gradient(unit)
     state = (
         fixed,
