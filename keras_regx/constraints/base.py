@@ -9,7 +9,7 @@ from keras import ops
 from keras_regx._core import validation as check
 from keras_regx._core.config import Configurable
 from keras_regx._core.registry import Registry
-from keras_regx.ops.numerics import EPSILON, dtype_of, safe_norm, upcast
+from keras_regx.ops.numerics import EPSILON, compute_dtype, dtype_of, safe_norm, upcast
 
 registry = Registry("constraint", keras.constraints)
 register = registry.register
@@ -72,7 +72,9 @@ class Constraint(Configurable, keras.constraints.Constraint):
         if 0 in w.shape:
             return w
         dtype = dtype_of(w)
-        return ops.cast(self._project(upcast(w), dtype), dtype)
+        if compute_dtype(dtype) == dtype:  # Eager PyTorch pays for every operation.
+            return self._project(w, dtype)
+        return ops.cast(self._project(ops.cast(w, compute_dtype(dtype)), dtype), dtype)
 
     def distance(self, w: Any) -> Any:
         """Return the Euclidean distance between `w` and the set.

@@ -6,7 +6,7 @@ from keras import ops
 
 from keras_regx._core import validation as check
 from keras_regx.ops.axes import as_matrix
-from keras_regx.ops.numerics import absolute, safe_norm
+from keras_regx.ops.numerics import absolute
 from keras_regx.regularizers.base import Regularizer, register
 
 
@@ -18,8 +18,8 @@ def unit_rows(w: Any) -> Any:
     """
     scale = ops.stop_gradient(ops.max(ops.absolute(w), axis=1, keepdims=True))
     w = w / ops.where(scale == 0, ops.ones_like(scale), scale)
-    norms = safe_norm(w, axis=1, keepdims=True)
-    return w / ops.where(norms == 0, ops.ones_like(norms), norms)
+    squares = ops.sum(w * w, axis=1, keepdims=True)  # At least 1, or a zero row.
+    return w / ops.sqrt(ops.where(squares == 0, ops.ones_like(squares), squares))
 
 
 @register
