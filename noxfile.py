@@ -24,6 +24,10 @@ def install(session: nox.Session, *groups: str, keras: str = KERAS) -> None:
     session.install("--no-deps", "-e", ".")
 
 
+# Everything, in two processes or more.
+EVERYTHING = ["-m", "", "--numprocesses=auto", "--maxprocesses=4", "--dist=loadgroup"]
+
+
 def environment(session: nox.Session, backend: str) -> dict[str, str]:
     """Return variables that keep a run away from the user's own settings."""
     return {
@@ -33,6 +37,10 @@ def environment(session: nox.Session, backend: str) -> dict[str, str]:
         "CUDA_VISIBLE_DEVICES": "",
         "MPLBACKEND": "agg",
         "JAX_COMPILATION_CACHE_DIR": str(session.cache_dir / "jax"),
+        # Several processes share the cores; small tensors gain nothing from threads.
+        "OMP_NUM_THREADS": "1",
+        "TF_NUM_INTRAOP_THREADS": "1",
+        "TF_NUM_INTEROP_THREADS": "1",
     }
 
 
@@ -42,7 +50,8 @@ def tests(session: nox.Session, backend: str) -> None:
     """Run the whole suite, docstrings, docs and README included, on one backend."""
     oracles = ["oracles"] if backend == "jax" else []
     install(session, backend, "test", *oracles)
-    session.run("pytest", *session.posargs, env=environment(session, backend))
+    args = [*EVERYTHING, *session.posargs]
+    session.run("pytest", *args, env=environment(session, backend))
 
 
 @nox.session
@@ -65,7 +74,8 @@ def types(session: nox.Session) -> None:
 def minimum(session: nox.Session, backend: str) -> None:
     """Run the suite with the oldest Keras that is supported."""
     install(session, backend, "test", keras="keras==3.15.0")
-    session.run("pytest", *session.posargs, env=environment(session, backend))
+    args = [*EVERYTHING, *session.posargs]
+    session.run("pytest", *args, env=environment(session, backend))
 
 
 @nox.session

@@ -480,7 +480,7 @@ def test_sums_with_functions() -> None:
         (2.0 * r.OrthogonalRegularizer(), False, False, False),
         (r.L2() + keras.regularizers.L1(), False, False, False),
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__,
 )
 def test_flags(
     penalty: r.Regularizer, *, convex: bool, separable: bool, proximable: bool

@@ -46,7 +46,7 @@ def matched(model: keras.Model, **conditions: Any) -> list[str]:
         ),
         ({"pattern": "nothing"}, []),
     ],
-    ids=str,
+    ids=lambda value: "-".join(value) or "none",
 )
 def test_match(conditions: dict[str, Any], expected: list[str]) -> None:
     """Every condition narrows the choice, alone and together."""
