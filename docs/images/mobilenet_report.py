@@ -4,7 +4,6 @@ The weights are random; the proximal operator of L1, stronger with depth, stands
 for training. Run it in the repository's root: `python docs/images/mobilenet_report.py`.
 """
 
-# ruff: noqa: INP001
 import io
 from pathlib import Path
 

@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_regx._core import masks
 from keras_regx._core import validation as check
-from keras_regx._core.saveable import Saveable
+from keras_regx._core.saveable import PerVariable
 from keras_regx.constraints.base import Constraint, register
 from keras_regx.ops.numerics import (
     accurate_sum,
@@ -21,7 +21,7 @@ from keras_regx.ops.projections import project_l1_ball
 
 
 @register
-class AnchorBall(Constraint, Saveable):
+class AnchorBall(PerVariable, Constraint):
     """At most `radius` away from the weights as they were when it was attached.
 
         P(w) = w0 + P_ball(w - w0)
@@ -36,8 +36,9 @@ class AnchorBall(Constraint, Saveable):
             By default `w0` is each variable's own value when a
             `keras_regx.Policy` attaches the constraint to it, or when training
             starts under `keras_regx.callbacks.AdvanceSchedules`, or when
-            `for_variable` is called. Such anchors are saved beside the weights,
-            not in the configuration.
+            `keras_regx.project`, `violations` or `report` first looks at it, or
+            when `for_variable` is called. Such anchors are saved beside the
+            weights, not in the configuration.
 
     Call: floating tensor or variable of the shape of the anchor -> same shape
         and dtype.
@@ -97,8 +98,12 @@ class AnchorBall(Constraint, Saveable):
 
     def load_own_variables(self, store: Any) -> None:
         """Read the anchors; called by Keras. A file without any changes nothing."""
+        self._anchors = self._reader(store)._anchors  # noqa: SLF001
         for key in store.keys():  # noqa: SIM118  (a store is no dictionary)
             self._anchors[key.replace("|", "/")] = _frozen(np.array(store[key]))
+
+    def _served(self) -> list[str]:
+        return list(self._anchors)
 
     def __call__(self, w: Any) -> Any:
         """Return the nearest weights inside the ball."""

@@ -11,20 +11,16 @@ the axes of that layer, or a view of the kernel as a matrix:
 | embedding | `(tokens, features)` | one row |
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
-from keras import ops
 
-from keras_regx import constraints, regularizers
-from keras_regx._core import validation as check
 from keras_regx._core.config import Configurable
-from keras_regx._core.registry import PACKAGE
+from keras_regx._core.saveable import PerVariable
+from keras_regx.models.matrix import Axes, MatrixConstraint, MatrixPenalty
 from keras_regx.models.sites import Site
-from keras_regx.ops.axes import ROLES, group_rows, resolve_axis
+from keras_regx.ops.axes import ROLES, resolve_axis
 
-Axes = tuple[int, ...]
 _TRANSPOSED = (
     keras.layers.Conv1DTranspose,
     keras.layers.Conv2DTranspose,
@@ -79,13 +75,15 @@ def bind(obj: Any, site: Site) -> Any:
     Returns:
         `obj` itself where nothing depends on the layer; otherwise a copy with
         the layer's axes, a view of the kernel as a matrix, or, for an object with
-        a reference point, the copy that `for_variable` returns.
+        a reference point, a copy that has taken it from the weight.
 
     Raises:
         ValueError: If the object is not defined on a weight of this rank.
     """
     if not isinstance(obj, Configurable):
         return obj
+    if isinstance(obj, MatrixPenalty | MatrixConstraint):
+        return obj.for_variable(site.variable)
     minimum = getattr(obj, "min_rank", 0)
     if len(site.shape) < minimum:
         raise ValueError(
@@ -98,17 +96,20 @@ def bind(obj: Any, site: Site) -> Any:
     as_matrix = getattr(obj, "sees_matrix", False) and units != (ndim - 1,)
     if as_row or as_matrix:
         is_penalty = isinstance(obj, keras.regularizers.Regularizer)
-        return (MatrixPenalty if is_penalty else MatrixConstraint)(obj, units)
+        seen = (MatrixPenalty if is_penalty else MatrixConstraint)(obj, units)
+        return seen.for_variable(site.variable)
     changed = {}
     arguments = obj.arguments()
     for name, value in arguments.items():
         new = _bind_argument(name, value, site, type(obj).__name__)
         if new is not value:
             changed[name] = new
-    bound = type(obj)(**{**arguments, **changed}) if changed else obj
-    if hasattr(bound, "for_variable"):
-        bound = bound.for_variable(site.variable)
-    return bound
+    # One instance may serve several models: its copies know nothing of each other.
+    is_own = changed or isinstance(obj, PerVariable)
+    bound = type(obj)(**{**arguments, **changed}) if is_own else obj
+    return (
+        bound.for_variable(site.variable) if hasattr(bound, "for_variable") else bound
+    )
 
 
 def _bind_argument(name: str, value: Any, site: Site, owner: str) -> Any:
@@ -136,133 +137,3 @@ def _resolve(axis: Any, ndim: int, owner: str, site: Site) -> Axes:
         return resolve_axis(axis, ndim, owner)
     except ValueError as error:
         raise ValueError(f"{error} for {site.path!r}") from None
-
-
-def units_matrix(x: Any, unit_axes: Axes) -> tuple[Any, Callable[[Any], Any]]:
-    """View a weight as a matrix `(fan_in, units)`; also return the way back."""
-    others = tuple(a for a in range(len(x.shape)) if a not in unit_axes)
-    rows, restore = group_rows(x, others)
-    return ops.transpose(rows), lambda matrix: restore(ops.transpose(matrix))
-
-
-@keras.saving.register_keras_serializable(package=PACKAGE)
-class MatrixPenalty(regularizers.Regularizer):
-    """A penalty of a kernel seen as a matrix `(fan_in, units)`.
-
-        f(W) = g(M),  M the matrix with one column per unit
-
-    A `Policy` makes these for matrix penalties on kernels that do not end in
-    their units.
-
-    Args:
-        regularizer: The penalty `g` of a matrix.
-        unit_axes: Tuple of ints: the axes of the weight that number the units.
-
-    Call: floating tensor that has these axes -> scalar.
-    Prox: that of `g`, on the matrix.
-    Gradient: that of `g`.
-    Raises: ValueError naming the argument and the value received.
-
-    Example:
-
-    >>> from keras import ops
-    >>> from keras_regx.models.binding import MatrixPenalty
-    >>> from keras_regx.regularizers import OrthogonalRegularizer
-    >>> penalty = MatrixPenalty(OrthogonalRegularizer(1.0, mode="columns"), (0,))
-    >>> float(penalty(ops.ones((2, 5)))) == float(
-    ...     OrthogonalRegularizer(1.0, mode="columns")(ops.ones((5, 2))))
-    True
-    """
-
-    def __init__(self, regularizer: Any, unit_axes: Axes) -> None:
-        self.regularizer = regularizers.get(regularizer)
-        if self.regularizer is None:
-            check.fail(self, "regularizer", "a regularizer", regularizer)
-        self.unit_axes = _unit_axes(self, unit_axes)
-
-    @property
-    def shown_as(self) -> Any:
-        """The penalty that listings name."""
-        return self.regularizer
-
-    @property
-    def convex(self) -> bool:  # type: ignore[override]
-        """Whether the penalty of the matrix is convex."""
-        return bool(getattr(self.regularizer, "convex", False))
-
-    @property
-    def proximable(self) -> bool:
-        """Whether the penalty of the matrix has a proximal operator."""
-        return bool(getattr(self.regularizer, "proximable", False))
-
-    no_prox_reason = "the penalty of the matrix has no proximal operator"
-
-    def _value(self, x: Any) -> Any:
-        return self.regularizer(units_matrix(x, self.unit_axes)[0])
-
-    def _prox(self, x: Any, step_size: Any) -> Any:
-        matrix, restore = units_matrix(x, self.unit_axes)
-        return restore(self.regularizer.prox(matrix, step_size))
-
-
-@keras.saving.register_keras_serializable(package=PACKAGE)
-class MatrixConstraint(constraints.Constraint):
-    """A constraint on a kernel seen as a matrix `(fan_in, units)`.
-
-    A `Policy` makes these for matrix sets on kernels that do not end in their
-    units.
-
-    Args:
-        constraint: The constraint on a matrix.
-        unit_axes: Tuple of ints: the axes of the weight that number the units.
-
-    Call: floating tensor or variable that has these axes -> same shape and dtype.
-    Exact: as the constraint on the matrix.
-    Raises: ValueError naming the argument and the value received.
-
-    Example:
-
-    >>> from keras import ops
-    >>> from keras_regx.constraints import NonNeg
-    >>> from keras_regx.models.binding import MatrixConstraint
-    >>> tuple(MatrixConstraint(NonNeg(), (1, 2))(ops.ones((4, 2, 3))).shape)
-    (4, 2, 3)
-    """
-
-    def __init__(self, constraint: Any, unit_axes: Axes) -> None:
-        self.constraint = constraints.get(constraint)
-        if self.constraint is None:
-            check.fail(self, "constraint", "a constraint", constraint)
-        self.unit_axes = _unit_axes(self, unit_axes)
-
-    @property
-    def shown_as(self) -> Any:
-        """The constraint that listings name."""
-        return self.constraint
-
-    @property
-    def convex(self) -> bool:  # type: ignore[override]
-        """Whether the set of matrices is convex."""
-        return bool(getattr(self.constraint, "convex", False))
-
-    def __call__(self, w: Any) -> Any:
-        """Return the projection of the matrix, in the shape of the weight."""
-        matrix, restore = units_matrix(ops.convert_to_tensor(w), self.unit_axes)
-        return restore(self.constraint(matrix))
-
-    def distance(self, w: Any) -> Any:
-        """Return the Euclidean distance between the matrix and the set."""
-        matrix = units_matrix(ops.convert_to_tensor(w), self.unit_axes)[0]
-        return self.constraint.distance(matrix)
-
-    def contains(self, w: Any, tol: float | None = None) -> bool:
-        """Return whether the matrix is a member of the set, up to rounding."""
-        matrix = units_matrix(ops.convert_to_tensor(w), self.unit_axes)[0]
-        return bool(self.constraint.contains(matrix, tol))
-
-
-def _unit_axes(owner: Any, value: Any) -> Axes:
-    axes = check.axis(owner, value, "unit_axes")
-    if not isinstance(axes, tuple) or any(a < 0 for a in axes):
-        check.fail(owner, "unit_axes", "a tuple of ints >= 0", value)
-    return axes

@@ -18,7 +18,8 @@ import keras
 
 from keras_regx import constraints, regularizers
 from keras_regx._core.counter import TrackedNumber, parts
-from keras_regx.models.joint import EffectivePenalty, JointPenalty
+from keras_regx._core.saveable import PerVariable
+from keras_regx.models.joint import OfModel
 from keras_regx.models.rules import UNTOUCHED
 from keras_regx.models.sites import Site, sites
 
@@ -69,14 +70,16 @@ def attach(model: Any, policy: Any, changes: dict[int, Change], match: Any) -> N
     if state is None:
         state = Attached()
         _become(model, _carrier(type(model), state))
-    if policy in state.policies:
+    again = policy in state.policies
+    if again:
         index = state.policies.index(policy)
         del state.policies[index], state.matches[index]
     state.policies.append(policy)
     state.matches.append(match)
     for index, change in changes.items():
-        state.before.setdefault(index, _read(change.site))
-        _write(change)
+        now = _read(change.site)
+        state.before.setdefault(index, now)
+        _write(change, now if again else None)
     _hold_state(model)
     _retrace(model)
 
@@ -90,14 +93,15 @@ def detach(model: Any, policy: Any, changes_of: Any) -> None:
             f"{state.policies if state else []}"
         )
     found = sites(model)
+    now = {index: _read(found[index]) for index in state.before}
     for index, before in state.before.items():
         _restore(found[index], before)
     position = state.policies.index(policy)
     del state.policies[position], state.matches[position]
     if state.policies:
         for other, match in zip(state.policies, state.matches, strict=True):
-            for change in changes_of(other, found, match).values():
-                _write(change)
+            for index, change in changes_of(other, found, match).items():
+                _write(change, now[index])
     else:
         _become(model, _base_of(model))
     _hold_state(model)
@@ -115,15 +119,20 @@ def _read(site: Site) -> Before:
     return Before(site.variable.regularizer, site.variable.constraint, slots)
 
 
-def _write(change: Change) -> None:
-    """Set the variable, which training reads, and the slots, which saving reads."""
+def _write(change: Change, now: Before | None) -> None:
+    """Set the variable, which training reads, and the slots, which saving reads.
+
+    Where an equal object is there `now`, it stays, with the reference it has taken.
+    """
     site = change.site
     for kind in ("regularizer", "constraint"):
         value = getattr(change, kind)
         if value is UNTOUCHED:
             continue
+        if now is not None and getattr(now, kind) == value:
+            value = getattr(now, kind)
         setattr(site.variable, kind, value)
-        lives_in_model = isinstance(value, JointPenalty | EffectivePenalty)
+        lives_in_model = isinstance(value, OfModel)
         for holder, stem in site.holders:
             _set_slot(holder, f"{stem}_{kind}", None if lives_in_model else value)
 
@@ -151,9 +160,10 @@ def _hold_state(model: Any) -> None:
     held: list[Any] = []
     for site in sites(model):
         for obj in (site.variable.regularizer, site.variable.constraint):
+            in_slot = bool(site.holders) and not isinstance(obj, OfModel)
             for part in parts(obj):
                 is_number = isinstance(part, TrackedNumber)
-                has_state = hasattr(part, "load_own_variables") and not site.holders
+                has_state = isinstance(part, PerVariable) and not in_slot
                 if (is_number or has_state) and not any(part is h for h in held):
                     held.append(part)
     if held or hasattr(model, "_keras_regx_state"):

@@ -47,7 +47,7 @@ def violations(model: Any) -> dict[str, float]:
 
 def violation(variable: Any) -> float:
     """Return the distance between a variable and the set of its constraint."""
-    constraint = variable.constraint
+    constraint = _constraint(variable)
     try:
         distance = constraint.distance(variable)
     except (AttributeError, NotImplementedError):  # Keras' own, functions, chains.
@@ -71,5 +71,13 @@ def project(model: Any) -> Any:
     for variable in model.weights:
         if variable.constraint is not None:
             # On TensorFlow `convert_to_tensor` gives a variable back as it is.
-            variable.assign(variable.constraint(variable.value))
+            variable.assign(_constraint(variable)(variable.value))
     return model
+
+
+def _constraint(variable: Any) -> Any:
+    """Return the constraint of a variable, with the anchor of that variable."""
+    constraint = variable.constraint
+    if hasattr(constraint, "for_variable"):
+        return constraint.for_variable(variable)
+    return constraint

@@ -4,6 +4,7 @@ These live on one variable of a model, and read the others. They hold on to the
 model, so they are not saved by themselves: the `Policy` that made them is.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -11,17 +12,19 @@ from keras import ops
 
 from keras_regx import regularizers
 from keras_regx._core.counter import parts
-from keras_regx.models.binding import bind, kernel_axes, units_matrix
+from keras_regx.models.binding import bind, kernel_axes
+from keras_regx.models.matrix import units_matrix, with_reference
 from keras_regx.models.sites import Site
 from keras_regx.ops.axes import ROLES
 from keras_regx.ops.numerics import upcast
 
 
-class _OfModel(regularizers.Regularizer):
+class OfModel(regularizers.Regularizer):
     """A penalty that reads variables of the model it was made for."""
 
-    def __init__(self, regularizer: Any) -> None:
+    def __init__(self, regularizer: Any, sites: Sequence[Site]) -> None:
         self.regularizer = regularizer
+        self.variables = [site.variable for site in sites]
 
     @property
     def shown_as(self) -> Any:
@@ -42,14 +45,23 @@ class _OfModel(regularizers.Regularizer):
             "Policy that made it."
         )
 
+    def for_variable(self, variable: Any) -> "OfModel":  # noqa: ARG002
+        """Return this: its references were taken when it was made."""
+        return self
+
     def __eq__(self, other: object) -> bool:
-        return self is other
+        return (
+            isinstance(other, OfModel)
+            and type(self) is type(other)
+            and self.regularizer == other.regularizer
+            and list(map(id, self.variables)) == list(map(id, other.variables))
+        )
 
     def __hash__(self) -> int:
-        return id(self)
+        return hash((type(self), self.regularizer))
 
 
-class JointPenalty(_OfModel):
+class JointPenalty(OfModel):
     """A penalty of several weights, stacked to `(sum of fan_in, units)`.
 
     A bias is one more row below its kernel. Weights with different numbers of
@@ -57,8 +69,7 @@ class JointPenalty(_OfModel):
     """
 
     def __init__(self, regularizer: Any, sites: Sequence[Site]) -> None:
-        super().__init__(regularizer)
-        self.others = [site.variable for site in sites[1:]]
+        super().__init__(regularizer, sites)
         self._unit_axes = [kernel_axes(site)[0] for site in sites]
         counts = {_units(site) for site in sites}
         self._stacked = len(counts) == 1
@@ -68,37 +79,44 @@ class JointPenalty(_OfModel):
                 f"{regularizer!r} needs weights with the same number of units. "
                 f"Received: {names}"
             )
+        first = self.variables[0]
+        self.regularizer = with_reference(
+            regularizer, lambda: self._together(first), first
+        )
 
     def __call__(self, x: Any) -> Any:
         """Return the penalty of `x` and the other weights together."""
-        weights = [upcast(w) for w in (x, *self.others)]
+        return self.regularizer(self._together(x))
+
+    def _together(self, x: Any) -> Any:
+        weights = [upcast(w) for w in (x, *self.variables[1:])]
         if not self._stacked:
-            flat = [ops.reshape(w, (-1,)) for w in weights]
-            return self.regularizer(ops.concatenate(flat))
+            return ops.concatenate([ops.reshape(w, (-1,)) for w in weights])
         pairs = zip(weights, self._unit_axes, strict=True)
-        return self.regularizer(
-            ops.concatenate([units_matrix(w, axes)[0] for w, axes in pairs])
-        )
+        return ops.concatenate([units_matrix(w, axes)[0] for w, axes in pairs])
 
 
-class EffectivePenalty(_OfModel):
+class EffectivePenalty(OfModel):
     """A penalty of the kernel that a LoRA layer uses: `W + (alpha / r) A B`."""
 
     def __init__(self, regularizer: Any, site: Site) -> None:
-        super().__init__(bind(regularizer, site))
+        super().__init__(regularizer, [site])
         self.layer = site.layer
         self.attribute = "embeddings" if site.slot == "embeddings" else "kernel"
+        self.regularizer = with_reference(
+            bind(regularizer, site), self._effective, site.variable
+        )
 
     def __call__(self, x: Any) -> Any:  # noqa: ARG002  (the layer merges both factors)
         """Return the penalty of the merged kernel."""
-        return self.regularizer(getattr(self.layer, self.attribute))
+        return self.regularizer(self._effective())
+
+    def _effective(self) -> Any:
+        return getattr(self.layer, self.attribute)
 
 
 def _units(site: Site) -> int:
-    count = 1
-    for axis in kernel_axes(site)[0]:
-        count *= site.shape[axis]
-    return count
+    return math.prod(site.shape[axis] for axis in kernel_axes(site)[0])
 
 
 def _needs_units(part: Any) -> bool:

@@ -11,8 +11,7 @@ that holds the reference of one variable, taken from it at that moment.
   pretrained weights may be loaded in between.
 
 The references are saved with the model, in the entry of the layer's regularizer,
-and are neither in its config nor among its weights. Give each layer an instance of
-its own: Keras does not keep two layers' one instance one when it loads a model.
+and are neither in its config nor among its weights.
 """
 
 import weakref
@@ -23,13 +22,13 @@ import numpy as np
 from keras import ops
 
 from keras_regx._core import validation as check
-from keras_regx._core.saveable import Saveable
+from keras_regx._core.saveable import PerVariable
 from keras_regx.ops.numerics import absolute, compute_dtype, dtype_of
 from keras_regx.ops.thresholds import soft_threshold
 from keras_regx.regularizers.base import Regularizer, register
 
 
-class Referenced(Regularizer, Saveable):
+class Referenced(PerVariable, Regularizer):
     """Base class of penalties that keep tensors for each variable.
 
     A subclass names them in `kept`; the first is the variable's own value at the
@@ -56,7 +55,7 @@ class Referenced(Regularizer, Saveable):
             return self  # All is explicit.
         if "_tensors" in vars(self) and self._members()[0][0]() is variable:
             return self
-        bound: Self = type(self).from_config(self.get_config())
+        bound: Self = type(self)(**self.arguments())
         bound._tensors = {
             name: _variable_like(variable, name, is_copy=i == 0)
             for i, name in enumerate(self.kept)
@@ -68,10 +67,8 @@ class Referenced(Regularizer, Saveable):
             for ref, member in self._members()
             if ref() is not None and ref() is not variable
         ]
-        loaded = vars(self).get("_loaded", {}).pop(len(family), None)
         self._family = [*family, (owner, bound)]
-        if loaded is not None:
-            bound._assign(loaded)
+        self._hand_over(bound, variable.path)
         return bound
 
     def reference(self, name: str = "anchor") -> Any:
@@ -90,14 +87,29 @@ class Referenced(Regularizer, Saveable):
         Those of variables that are not known yet wait for `for_variable`. A file
         without references changes nothing.
         """
-        loaded: dict[int, dict[str, Any]] = {}
-        for key in store.keys():  # noqa: SIM118  (a store is no dictionary)
-            index, _, name = key.partition("_")
-            loaded.setdefault(int(index), {})[name] = np.array(store[key])
-        for i, (_, bound) in enumerate(self._members()):
-            if i in loaded:
-                bound._assign(loaded.pop(i))  # noqa: SLF001
-        self._loaded = loaded
+        reader = self._reader(store)
+        if reader is self:
+            self._loaded = {}
+            for key in store.keys():  # noqa: SIM118  (a store is no dictionary)
+                index, _, name = key.partition("_")
+                values = self._loaded.setdefault(int(index), {})
+                values[name] = np.array(store[key])
+        self._loaded = reader._loaded  # noqa: SLF001
+        for ref, bound in self._members():
+            self._hand_over(bound, getattr(ref(), "path", ""))
+
+    def _hand_over(self, bound: Any, path: str) -> None:
+        """Give the copy for a variable what was loaded for it, if anything was."""
+        loaded = vars(self).get("_loaded", {})
+        at = (
+            self._shared.index(path) if path in self._shared else min(loaded, default=0)
+        )
+        if at in loaded:
+            bound._assign(loaded.pop(at))  # noqa: SLF001
+
+    def _served(self) -> list[str]:
+        variables = [ref() for ref, _ in self._members()]
+        return [variable.path for variable in variables if variable is not None]
 
     def _members(self) -> list[tuple[Any, Any]]:
         if "_owner" in vars(self):  # Not in its own list: Keras' loader would circle.

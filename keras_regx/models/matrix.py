@@ -1,0 +1,193 @@
+"""Kernels seen as matrices `(fan_in, units)`, whatever their own layout is."""
+
+import weakref
+from collections.abc import Callable
+from typing import Any, Self
+
+import keras
+from keras import ops
+
+from keras_regx import constraints, regularizers
+from keras_regx._core import validation as check
+from keras_regx._core.counter import parts
+from keras_regx._core.registry import PACKAGE
+from keras_regx._core.saveable import PerVariable, Saveable
+from keras_regx.ops.axes import group_rows
+
+Axes = tuple[int, ...]
+
+
+def with_reference(obj: Any, value: Callable[[], Any], like: Any) -> Any:
+    """Return `obj`, or a copy that has taken its reference from a computed value.
+
+    Args:
+        obj: Penalty or constraint.
+        value: Returns the tensor that `obj` will be called on.
+        like: The variable that it is computed from.
+    """
+    if not any(isinstance(part, PerVariable) for part in parts(obj)):
+        return obj
+    variable = keras.Variable(
+        lambda shape, dtype=None: ops.cast(value(), dtype),  # noqa: ARG005
+        shape=tuple(value().shape),
+        dtype=like.dtype,
+        trainable=False,
+        autocast=False,
+        name=like.path.replace("/", "."),
+    )
+    return obj.for_variable(variable)
+
+
+def units_matrix(x: Any, unit_axes: Axes) -> tuple[Any, Callable[[Any], Any]]:
+    """View a weight as a matrix `(fan_in, units)`; also return the way back."""
+    others = tuple(a for a in range(len(x.shape)) if a not in unit_axes)
+    rows, restore = group_rows(x, others)
+    return ops.transpose(rows), lambda matrix: restore(ops.transpose(matrix))
+
+
+class _OfMatrix(Saveable):
+    """What the penalty and the constraint of a matrix have in common."""
+
+    unit_axes: Axes
+    _variable: Any = None  # Weak reference to the variable it was bound to.
+
+    @property
+    def shown_as(self) -> Any:
+        """What the matrix has: what listings name."""
+        raise NotImplementedError
+
+    def for_variable(self, variable: Any) -> Self:
+        """Return a copy that has taken its reference from a variable's matrix."""
+        if self._variable is not None and self._variable() is variable:
+            return self
+        seen = self.shown_as
+        inner = with_reference(seen, lambda: self._matrix(variable), variable)
+        if inner is seen:
+            return self
+        bound: Self = type(self)(inner, self.unit_axes)
+        bound._variable = weakref.ref(variable)  # noqa: SLF001  (a copy of this)
+        return bound
+
+    def _matrix(self, w: Any) -> Any:
+        return units_matrix(ops.convert_to_tensor(w), self.unit_axes)[0]
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class MatrixPenalty(_OfMatrix, regularizers.Regularizer):
+    """A penalty of a kernel seen as a matrix `(fan_in, units)`.
+
+        f(W) = g(M),  M the matrix with one column per unit
+
+    A `Policy` makes these for matrix penalties on kernels that do not end in
+    their units.
+
+    Args:
+        regularizer: The penalty `g` of a matrix.
+        unit_axes: Tuple of ints: the axes of the weight that number the units.
+
+    Call: floating tensor that has these axes -> scalar.
+    Prox: that of `g`, on the matrix.
+    Gradient: that of `g`.
+    Raises: ValueError naming the argument and the value received.
+
+    Example:
+
+    >>> from keras import ops
+    >>> from keras_regx.models.matrix import MatrixPenalty
+    >>> from keras_regx.regularizers import OrthogonalRegularizer
+    >>> penalty = MatrixPenalty(OrthogonalRegularizer(1.0, mode="columns"), (0,))
+    >>> float(penalty(ops.ones((2, 5)))) == float(
+    ...     OrthogonalRegularizer(1.0, mode="columns")(ops.ones((5, 2))))
+    True
+    """
+
+    def __init__(self, regularizer: Any, unit_axes: Axes) -> None:
+        self.regularizer = regularizers.get(regularizer)
+        if self.regularizer is None:
+            check.fail(self, "regularizer", "a regularizer", regularizer)
+        self.unit_axes = _unit_axes(self, unit_axes)
+
+    @property
+    def shown_as(self) -> Any:
+        """The penalty of the matrix: what listings name."""
+        return self.regularizer
+
+    @property
+    def convex(self) -> bool:  # type: ignore[override]
+        """Whether the penalty of the matrix is convex."""
+        return bool(getattr(self.regularizer, "convex", False))
+
+    @property
+    def proximable(self) -> bool:
+        """Whether the penalty of the matrix has a proximal operator."""
+        return bool(getattr(self.regularizer, "proximable", False))
+
+    no_prox_reason = "the penalty of the matrix has no proximal operator"
+
+    def _value(self, x: Any) -> Any:
+        return self.regularizer(self._matrix(x))
+
+    def _prox(self, x: Any, step_size: Any) -> Any:
+        matrix, restore = units_matrix(x, self.unit_axes)
+        return restore(self.regularizer.prox(matrix, step_size))
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class MatrixConstraint(_OfMatrix, constraints.Constraint):
+    """A constraint on a kernel seen as a matrix `(fan_in, units)`.
+
+    A `Policy` makes these for matrix sets on kernels that do not end in their
+    units.
+
+    Args:
+        constraint: The constraint on a matrix.
+        unit_axes: Tuple of ints: the axes of the weight that number the units.
+
+    Call: floating tensor or variable that has these axes -> same shape and dtype.
+    Exact: as the constraint on the matrix.
+    Raises: ValueError naming the argument and the value received.
+
+    Example:
+
+    >>> from keras import ops
+    >>> from keras_regx.constraints import NonNeg
+    >>> from keras_regx.models.matrix import MatrixConstraint
+    >>> tuple(MatrixConstraint(NonNeg(), (1, 2))(ops.ones((4, 2, 3))).shape)
+    (4, 2, 3)
+    """
+
+    def __init__(self, constraint: Any, unit_axes: Axes) -> None:
+        self.constraint = constraints.get(constraint)
+        if self.constraint is None:
+            check.fail(self, "constraint", "a constraint", constraint)
+        self.unit_axes = _unit_axes(self, unit_axes)
+
+    @property
+    def shown_as(self) -> Any:
+        """The constraint on the matrix: what listings name."""
+        return self.constraint
+
+    @property
+    def convex(self) -> bool:  # type: ignore[override]
+        """Whether the set of matrices is convex."""
+        return bool(getattr(self.constraint, "convex", False))
+
+    def __call__(self, w: Any) -> Any:
+        """Return the projection of the matrix, in the shape of the weight."""
+        matrix, restore = units_matrix(ops.convert_to_tensor(w), self.unit_axes)
+        return restore(self.constraint(matrix))
+
+    def distance(self, w: Any) -> Any:
+        """Return the Euclidean distance between the matrix and the set."""
+        return self.constraint.distance(self._matrix(w))
+
+    def contains(self, w: Any, tol: float | None = None) -> bool:
+        """Return whether the matrix is a member of the set, up to rounding."""
+        return bool(self.constraint.contains(self._matrix(w), tol))
+
+
+def _unit_axes(owner: Any, value: Any) -> Axes:
+    axes = check.axis(owner, value, "unit_axes")
+    if not isinstance(axes, tuple) or any(a < 0 for a in axes):
+        check.fail(owner, "unit_axes", "a tuple of ints >= 0", value)
+    return axes
