@@ -99,6 +99,7 @@ def test_shared_instance_and_weight_files(tmp_path: Path) -> None:
     assert costs(again) == pytest.approx(costs(model), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_anchor_ball_shared_by_layers(tmp_path: Path) -> None:
     """The constraint keeps the anchors of both layers, too."""
     model = chain(None, None, constraint=constraints.AnchorBall(0.5))
@@ -158,6 +159,7 @@ VIEWS: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", VIEWS.values(), ids=VIEWS)
 def test_anchor_in_a_view(rule: Rule, tmp_path: Path) -> None:
     """The reference has the layout of the view, and is saved with the model."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import pickle
 import subprocess
@@ -19,6 +20,8 @@ import keras_regx
 from keras_regx import Policy, Rule, constraints, penalties, regularizers, total_penalty
 from keras_regx.models import policies
 from tests import zoo
+from tests.backends import BACKEND
+from tests.data.make_models import policy_numbers, wave
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +35,7 @@ POLICY = Policy(
         Rule(predicate=lambda v, _: v.shape[-1] == 2, constraint="non_neg"),
     ]
 )
+DATA = Path(__file__).parent / "data"
 MODELS = pytest.mark.parametrize("make", zoo.ZOO.values(), ids=zoo.ZOO)
 
 
@@ -218,6 +222,53 @@ def test_missing_and_broken_files(tmp_path: Path) -> None:
     (tmp_path / "broken.keras").write_bytes(b"PK nothing")
     with pytest.raises(ValueError, match=r"broken\.keras"):
         keras_regx.load_model(tmp_path / "broken.keras")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("writer", ["jax", "tensorflow", "torch"])
+def test_model_of_another_backend(writer: str) -> None:
+    """A model with a policy, saved under each backend, costs the same under this one.
+
+    It is compiled, with its optimizer, and as `jit_compile="auto"` means it here.
+    """
+    path = DATA / f"{writer}_policy.keras"
+    model = keras_regx.load_model(path)
+    expected = json.loads(path.with_suffix(".json").read_text())
+    found = policy_numbers(model)
+    for name in ("penalties", "violations"):
+        assert list(found[name]) == list(expected[name])
+        values = list(expected[name].values())
+        np.testing.assert_allclose(list(found[name].values()), values, rtol=1e-5)
+    assert found["loss"] == pytest.approx(expected["loss"], rel=1e-5)
+    assert isinstance(model.optimizer, keras.optimizers.SGD)
+    here = keras.Sequential([layers.Dense(1)])
+    here.compile("sgd", "mse")
+    if "tensorflow" not in (writer, BACKEND):  # TensorFlow's False may be meant.
+        assert model.jit_compile == here.jit_compile
+    model.fit(wave(4, 3, 4), wave(4, 2), verbose=0)
+    assert int(model.optimizer.iterations) == 1
+    (policy,) = policies(model)
+    policy.remove(model)
+    assert not model.losses
+
+
+@pytest.mark.slow
+def test_jit_of_a_loaded_model(tmp_path: Path) -> None:
+    """What is decided at loading is saved again; what is meant is kept."""
+    model = zoo.functional()[0]
+    model.compile("sgd", "mse")
+    auto = model.jit_compile
+    other = "jax" if BACKEND == "torch" else "torch"
+    model = keras_regx.load_model(DATA / f"{other}_policy.keras")
+    again = through_file(model, tmp_path)
+    assert again.jit_compile == model.jit_compile == auto
+    model.compile(keras.optimizers.SGD(0.01), "mse", jit_compile=True)
+    meant = True if BACKEND == "torch" else auto
+    assert through_file(model, tmp_path).jit_compile == meant
+    model.compile(keras.optimizers.SGD(0.01), "mse", jit_compile=False)
+    assert not through_file(model, tmp_path).jit_compile
+    model.compile(keras.optimizers.SGD(0.01), "mse", run_eagerly=True)
+    assert not through_file(model, tmp_path).jit_compile
 
 
 FRESH = """

@@ -1,9 +1,16 @@
 """Keras' loader, with everything of this package registered."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import keras
+
+_OPTIMIZERS = {
+    name: cls
+    for name, cls in vars(keras.optimizers).items()
+    if isinstance(cls, type) and issubclass(cls, keras.optimizers.Optimizer)
+}
 
 
 def load_model(
@@ -14,8 +21,16 @@ def load_model(
 ) -> Any:
     """Load a model that was saved with penalties, constraints or policies.
 
-    The same as `keras.saving.load_model` in a process that imported `keras_regx`;
-    calling it from here makes sure of that.
+    `keras.saving.load_model` in a process that imported `keras_regx`, except for
+    compiled models that come from another backend:
+
+    - PyTorch's files name its own optimizer classes, which other backends do not
+      have. Keras' classes of the same names take their place, with their state.
+    - A file says what `jit_compile="auto"` meant where it was saved: JAX's, always
+      compile, would have `torch.compile` run for minutes, and XLA on a CPU under
+      TensorFlow; PyTorch's, never, leaves JAX without compilation. So `True`, and
+      PyTorch's `False`, become `"auto"`, decided anew. What PyTorch saved and
+      PyTorch loads stays as it is. Set `model.jit_compile` to have it otherwise.
 
     Args:
         path: Path of a `.keras` file.
@@ -30,8 +45,33 @@ def load_model(
         FileNotFoundError: If there is no such file.
         ValueError: If it is not a model file, or carries code.
     """
-    if "://" not in str(path) and not Path(path).exists():
+    is_remote = "://" in str(path)
+    if not is_remote and not Path(path).exists():
         raise FileNotFoundError(f"There is no model file {str(path)!r}.")
-    return keras.saving.load_model(
+    from_torch = not is_remote and _saved_by_torch(path)
+    is_torch = keras.backend.backend() == "torch"
+    if from_torch and not is_torch:
+        custom_objects = {**_OPTIMIZERS, **(custom_objects or {})}
+    model = keras.saving.load_model(
         path, custom_objects=custom_objects, compile=compile, safe_mode=safe_mode
     )
+    if getattr(model, "compiled", False) and not model.run_eagerly:
+        was_auto = not is_torch if from_torch else model.jit_compile
+        if was_auto:
+            _decide_jit(model)
+    return model
+
+
+def _saved_by_torch(path: Any) -> bool:
+    """Return whether a model file names PyTorch's optimizers, as only it does."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return b'"keras.src.backend.torch' in archive.read("config.json")
+
+
+def _decide_jit(model: Any) -> None:
+    """Let a compiled model decide anew whether it compiles its functions."""
+    model.jit_compile = None  # What was never set, Keras decides when it needs it.
+    if hasattr(model, "_compile_config"):  # What the next save will write.
+        model._compile_config.config["jit_compile"] = model.jit_compile  # noqa: SLF001

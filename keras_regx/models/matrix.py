@@ -65,7 +65,7 @@ class _OfMatrix(Saveable):
         if inner is seen:
             return self
         bound: Self = type(self)(inner, self.unit_axes)
-        bound._variable = weakref.ref(variable)  # noqa: SLF001  (a copy of this)
+        bound._variable = weakref.ref(variable)
         return bound
 
     def _matrix(self, w: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Writes the saved model and the expected numbers of one backend.
+"""Writes saved models and their expected numbers, of one backend.
 
 KERAS_BACKEND=jax python tests/data/make_models.py
 
@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_regx import constraints, regularizers
+from keras_regx import Policy, Rule, constraints, penalties, regularizers, violations
 
 FOLDER = Path(__file__).parent
 
@@ -94,13 +94,57 @@ def numbers(model: keras.Model) -> dict[str, Any]:
     return {"loss": loss, "penalties": penalties, "projected": projected}
 
 
+def build_policied() -> keras.Model:
+    """Return a compiled model whose policy needs more than the layers' arguments."""
+    layers = keras.layers
+    inputs = keras.Input((3, 4))
+    x = layers.MultiHeadAttention(2, 3, name="attention")(inputs, inputs)
+    x = layers.RMSNormalization(name="rms")(x)
+    x = layers.Flatten()(x)
+    x = layers.Dense(4, activation="tanh", name="hidden")(x)
+    model = keras.Model(inputs, layers.Dense(2, name="head")(x), name="policied")
+    model.set_weights([0.3 * wave(*v.shape) for v in model.weights])
+    policy = Policy(
+        [
+            Rule("*/kernel", regularizer=regularizers.L2(0.1)),
+            Rule("*/query/kernel", regularizer=regularizers.GroupLasso(0.2)),
+            Rule("*/value/kernel", regularizer=regularizers.SoftOrthogonality(0.3)),
+            Rule("rms/scale", regularizer=regularizers.L1(0.4)),
+            Rule("hidden/kernel", regularizer=2.0 * regularizers.Anchor(0.5)),
+            Rule(
+                "head/*",
+                regularizer=regularizers.L1(0.6) + regularizers.Anchor(0.7),
+                joint="layer",
+            ),
+            Rule("*/key/kernel", constraint=constraints.MaxNorm(0.2, axis="units")),
+        ]
+    )
+    policy.apply(model)
+    model.set_weights([0.5 * wave(*v.shape) for v in model.weights])
+    model.compile(keras.optimizers.SGD(0.01), keras.losses.MeanSquaredError())
+    return model
+
+
+def policy_numbers(model: keras.Model) -> dict[str, Any]:
+    """Return each penalty, each violation and the loss on data."""
+    costs = {
+        name: float(keras.ops.convert_to_numpy(value))
+        for name, value in penalties(model).items()
+    }
+    loss = float(model.evaluate(wave(4, 3, 4), wave(4, 2), verbose=0))
+    return {"loss": loss, "penalties": costs, "violations": violations(model)}
+
+
 def main() -> None:
-    """Write `<backend>.keras` and `<backend>.json` beside this file."""
+    """Write `<backend>.keras`, `<backend>_policy.keras` and their numbers."""
     backend = keras.backend.backend()
-    model = build_model()
-    model.save(FOLDER / f"{backend}.keras")
-    text = json.dumps(numbers(model), indent=2)
-    (FOLDER / f"{backend}.json").write_text(text + "\n")
+    for name, model, measure in (
+        (backend, build_model(), numbers),
+        (f"{backend}_policy", build_policied(), policy_numbers),
+    ):
+        model.save(FOLDER / f"{name}.keras")
+        text = json.dumps(measure(model), indent=2)
+        (FOLDER / f"{name}.json").write_text(text + "\n")
 
 
 if __name__ == "__main__":
