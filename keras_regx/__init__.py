@@ -3,10 +3,15 @@
 from keras_regx import _backend as _backend  # isort: skip  (must precede keras)
 
 from keras_regx import callbacks as callbacks
+from keras_regx import compat as compat
 from keras_regx import constraints as constraints
+from keras_regx import layers as layers
+from keras_regx import models as models
 from keras_regx import ops as ops
 from keras_regx import optimizers as optimizers
 from keras_regx import regularizers as regularizers
+from keras_regx import schedules as schedules
+from keras_regx import testing as testing
 from keras_regx.models import Policy as Policy
 from keras_regx.models import Rule as Rule
 from keras_regx.models import load_model as load_model

@@ -295,6 +295,15 @@ ALL = CASES + SCALE_FREE
 each = pytest.mark.parametrize("row", ALL, ids=lambda row: row.name)
 
 
+each_dtype = pytest.mark.parametrize(
+    "dtype",
+    [
+        "float32",
+        *(pytest.param(d, marks=pytest.mark.slow) for d in DTYPES if d != "float32"),
+    ],
+)
+
+
 def sample(row: Case, dtype: str) -> Any:
     """Return ordinary input of the row's shape."""
     x = np.random.default_rng(7).normal(size=row.shape)
@@ -327,7 +336,7 @@ def jitted_loss(row: Case) -> tuple[Callable[[Any], Any], Array]:
 
 
 @each
-@pytest.mark.parametrize("dtype", DTYPES)
+@each_dtype
 def test_value(row: Case, dtype: str) -> None:
     """The value is the oracle's, in the input's dtype or float32 if reduced."""
     x = sample(row, dtype)
@@ -343,6 +352,7 @@ def test_value(row: Case, dtype: str) -> None:
     np.testing.assert_allclose(as_float64(y), expected, rtol=0, atol=tolerance)
 
 
+@pytest.mark.slow
 @each
 def test_eager_is_compiled(row: Case) -> None:
     """Eager and compiled results agree to rounding."""
@@ -351,6 +361,7 @@ def test_eager_is_compiled(row: Case) -> None:
     np.testing.assert_allclose(eager, fast, rtol=0, atol=row.factor * EPS["float32"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1e-25, 1e20])
 @pytest.mark.parametrize("row", CASES, ids=lambda row: row.name)
 def test_scale(row: Case, scale: float) -> None:
@@ -375,7 +386,7 @@ def test_scale_free(row: Case, scale: float) -> None:
     np.testing.assert_allclose(y, row.oracle(as_float64(x)), rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@each_dtype
 @pytest.mark.parametrize(
     "row", [r for r in CASES if r.projection], ids=lambda r: r.name
 )
@@ -386,7 +397,7 @@ def test_projection_twice(row: Case, dtype: str) -> None:
     np.testing.assert_array_equal(as_float64(fn(once)), as_float64(once))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@each_dtype
 @pytest.mark.parametrize("row", SCALE_FREE, ids=lambda row: row.name)
 def test_polar_twice(row: Case, dtype: str) -> None:
     """The orthogonal factor of itself is itself."""

@@ -86,7 +86,7 @@ class _NormRange(Constraint):
             kept = norms <= high * (1 + slack)
             if low > 0:
                 kept = kept & (norms >= low * (1 - slack))
-        if self._rate == 1 and (low == 0 or low == high):
+        if self._rate == 1 and low in (0, high):
             return high / ops.where(kept, high, norms)
         target = self._rate * ops.clip(norms, low, high) + (1 - self._rate) * norms
         one = ops.ones_like(norms)
