@@ -11,6 +11,8 @@ ROOT = Path(__file__).parent
 # JAX compiles each eager operation once per shape: kept from run to run.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+# Tests compile more than they compute: the default run compiles in a hurry.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ.setdefault("MPLBACKEND", "agg")  # No window, even with a display.
 
 import keras

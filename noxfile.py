@@ -37,6 +37,7 @@ def environment(session: nox.Session, backend: str) -> dict[str, str]:
         "CUDA_VISIBLE_DEVICES": "",
         "MPLBACKEND": "agg",
         "JAX_COMPILATION_CACHE_DIR": str(session.cache_dir / "jax"),
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "0",  # As users compile.
         # Several processes share the cores; small tensors gain nothing from threads.
         "OMP_NUM_THREADS": "1",
         "TF_NUM_INTRAOP_THREADS": "1",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
+import pytest
 from keras import ops
 
 if TYPE_CHECKING:
@@ -16,6 +17,11 @@ BACKEND = keras.backend.backend()
 DTYPES = ["float16", "bfloat16", "float32"]
 if BACKEND != "jax":  # JAX keeps float64 as float32.
     DTYPES.append("float64")
+
+
+def slow_if_rare(dtype: str) -> list[Any]:
+    """Return the marks of a check that the default run does in float32 only."""
+    return [] if dtype == "float32" else [pytest.mark.slow]
 
 
 def compiled(fn: Callable[..., Any]) -> Callable[..., Any]:

@@ -17,7 +17,14 @@ from keras_regx import constraints as c
 from keras_regx import regularizers as r
 from keras_regx._core import validation as check
 from keras_regx._core.registry import snake_case
-from tests.backends import BACKEND, DTYPES, as_float64, as_tensor, compiled
+from tests.backends import (
+    BACKEND,
+    DTYPES,
+    as_float64,
+    as_tensor,
+    compiled,
+    slow_if_rare,
+)
 from tests.cases import CONSTRAINTS, PENALTIES
 
 DROP_IN = [
@@ -45,7 +52,9 @@ def module_of(obj: Any) -> Any:
 
 
 KERAS_PENALTIES = [
-    pytest.param(case, shape, dtype, id=f"{case.id}-{shape}-{dtype}")
+    pytest.param(
+        case, shape, dtype, id=f"{case.id}-{shape}-{dtype}", marks=slow_if_rare(dtype)
+    )
     for case in PENALTIES
     if case.keras is not None
     for shape in case.shapes
@@ -67,7 +76,9 @@ def test_value_equals_keras(case: Any, shape: tuple[int, ...], dtype: str) -> No
 
 
 KERAS_CONSTRAINTS = [
-    pytest.param(case, shape, dtype, id=f"{case.id}-{shape}-{dtype}")
+    pytest.param(
+        case, shape, dtype, id=f"{case.id}-{shape}-{dtype}", marks=slow_if_rare(dtype)
+    )
     for case in CONSTRAINTS
     if case.keras is not None
     for shape in case.shapes

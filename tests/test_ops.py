@@ -12,7 +12,14 @@ import pytest
 from keras import ops
 
 from keras_regx import ops as k
-from tests.backends import DTYPES, as_float64, as_tensor, compiled, gradient
+from tests.backends import (
+    DTYPES,
+    as_float64,
+    as_tensor,
+    compiled,
+    gradient,
+    slow_if_rare,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -296,11 +303,7 @@ each = pytest.mark.parametrize("row", ALL, ids=lambda row: row.name)
 
 
 each_dtype = pytest.mark.parametrize(
-    "dtype",
-    [
-        "float32",
-        *(pytest.param(d, marks=pytest.mark.slow) for d in DTYPES if d != "float32"),
-    ],
+    "dtype", [pytest.param(dtype, marks=slow_if_rare(dtype)) for dtype in DTYPES]
 )
 
 

@@ -121,7 +121,6 @@ WAYS: dict[str, Callable[[keras.Model, Path], keras.Model]] = {
     "deepcopy": lambda m, _: copy.deepcopy(m),
     "weights": lambda m, folder: through_weights(m, folder / "model.weights.h5"),
 }
-MODELS = {"built_in_layers": build_model, "custom_layers": custom_model}
 
 
 @cache
@@ -131,7 +130,13 @@ def baseline(name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("build", MODELS.values(), ids=MODELS.keys())
+@pytest.mark.parametrize(
+    "build",
+    [
+        pytest.param(build_model, id="built_in_layers", marks=pytest.mark.slow),
+        pytest.param(custom_model, id="custom_layers"),
+    ],
+)
 def test_round_trip(build: Callable[[], keras.Model], way: str, tmp_path: Path) -> None:
     """Penalties, constraints, weights and loss are the same afterwards."""
     model = build()
@@ -144,6 +149,7 @@ def test_round_trip(build: Callable[[], keras.Model], way: str, tmp_path: Path) 
         np.testing.assert_allclose(after[name], expected, rtol=1e-6, err_msg=name)
 
 
+@pytest.mark.slow
 def test_training_after_loading(tmp_path: Path) -> None:
     """A loaded model trains on as the one that was saved."""
     model = build_model()
@@ -156,6 +162,7 @@ def test_training_after_loading(tmp_path: Path) -> None:
         np.testing.assert_allclose(theirs, ours, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("writer", ["jax", "tensorflow", "torch"])
 def test_model_of_another_backend(writer: str) -> None:
     """A model saved under each backend evaluates and trains under this one.

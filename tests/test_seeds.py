@@ -77,6 +77,7 @@ def test_regularizer_arguments(build: Any, shape: tuple[int, ...]) -> None:
     np.testing.assert_allclose(sorted(losses), sorted(expected), rtol=1e-6)
 
 
+@pytest.mark.slow
 @EVERY_LAYER
 def test_constraint_arguments(build: Any, shape: tuple[int, ...]) -> None:
     """Kernel and bias constraints hold after a training step."""
