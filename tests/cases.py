@@ -587,6 +587,27 @@ CONSTRAINTS = [
         note="index",
     ),
     ConstraintCase(
+        c.Masked(c.L2Ball(0.5, axis=None), [1, 0, 1, 1]),
+        o.under([1, 0, 1, 1], lambda v: v * min(1.0, 0.5 / np.linalg.norm(v))),
+        wrong=(
+            *(
+                ({"constraint": v, "mask": [1]}, "constraint")
+                for v in (None, c.Simplex(), c.Centered(), c.Orthogonal())
+            ),
+            *(
+                ({"constraint": "non_neg", "mask": v}, "mask")
+                for v in (2, [0.5], "10", [], [[1], [1, 1]])
+            ),
+        ),
+        shapes=((4,), MATRIX, KERNEL),
+    ),
+    ConstraintCase(
+        c.Masked(c.Box(0.25, 1.0), [1, 0, 1, 1]),
+        o.under([1, 0, 1, 1], lambda v: np.clip(v, 0.25, 1.0)),
+        shapes=(MATRIX,),
+        note="without_zero",
+    ),
+    ConstraintCase(
         c.AnchorBall(0.75, anchor=0.5),
         lambda w: (
             0.5 + (w - 0.5) * np.minimum(1.0, 0.75 / np.sqrt(((w - 0.5) ** 2).sum()))

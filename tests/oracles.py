@@ -64,6 +64,20 @@ def standardized(mean: float, std: float) -> Callable[[Array], Array]:
     return project
 
 
+def under(
+    mask: list[int], project: Callable[[Array], Array]
+) -> Callable[[Array], Array]:
+    """Apply a projection to the vector of the entries under a mask."""
+
+    def masked(w: Array) -> Array:
+        on = np.broadcast_to(np.asarray(mask, bool), w.shape)
+        result = w.copy()
+        result[on] = project(w[on])
+        return result
+
+    return masked
+
+
 def plane(normal: Any, offset: float, *, half: bool) -> Callable[[Array], Array]:
     """Return the projection onto `<normal, w> = offset`, or `<=` if `half`."""
 

@@ -1,13 +1,16 @@
 """Masks and small arrays as arguments: plain Python values, compact when big."""
 
 import base64
+import functools
 import math
 import zlib
 from typing import Any
 
 import numpy as np
+from keras import ops
 
 from keras_regx._core import validation as check
+from keras_regx.ops.numerics import dtype_of
 
 _READABLE = 64  # A mask of at most this many entries is kept as a nested list.
 
@@ -50,10 +53,30 @@ def pack(owner: Any, argument: str, value: Any) -> Any:
     return f"bits:{shape}:{bits.decode('ascii')}"
 
 
+def fit(owner: Any, mask: Any, x: Any, argument: str) -> Any:
+    """Return what `pack` kept as a boolean tensor that broadcasts against `x`.
+
+    Raises:
+        ValueError: If it does not, naming `argument` and its shape.
+    """
+    array, shape = unpack(mask), tuple(x.shape)
+    tail = shape[len(shape) - array.ndim :]
+    fits = array.ndim <= len(shape) and all(
+        m in (1, n) for m, n in zip(array.shape, tail, strict=True)
+    )
+    if not fits:
+        expected = f"a tensor that a mask of shape {array.shape} broadcasts against"
+        check.fail(owner, argument, expected, check.describe(x, dtype_of(x)))
+    return ops.convert_to_tensor(array)
+
+
 def unpack(mask: Any) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Return what `pack` kept as a boolean array."""
-    if not isinstance(mask, str):
-        return np.asarray(mask, dtype=bool)
+    return _unpacked(mask) if isinstance(mask, str) else np.asarray(mask, dtype=bool)
+
+
+@functools.lru_cache(maxsize=256)
+def _unpacked(mask: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
     kind, sizes, text = mask.split(":")
     if kind != "bits":
         raise ValueError(mask[:20])

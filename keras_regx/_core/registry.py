@@ -33,11 +33,23 @@ class Registry:
 
     def register(self, cls: _C) -> _C:
         """Make a class known here by name, and to Keras for saving and loading."""
-        keras.saving.register_keras_serializable(package=PACKAGE)(cls)
-        self.classes[cls.__name__] = cls
-        for name in self.names(cls):
-            self._by_name[name] = cls
-        return cls
+        return self.saved_as(cls.__name__)(cls)
+
+    def saved_as(self, saved_name: str) -> Callable[[_C], _C]:
+        """Register as `register` does, under another name in saved models.
+
+        Keras has one list of names for objects of every kind: a constraint that is
+        called as a regularizer is needs one of its own there.
+        """
+
+        def add(cls: _C) -> _C:
+            keras.saving.register_keras_serializable(PACKAGE, saved_name)(cls)
+            self.classes[cls.__name__] = cls
+            for name in self.names(cls):
+                self._by_name[name] = cls
+            return cls
+
+        return add
 
     @staticmethod
     def names(known: type) -> tuple[str, ...]:

@@ -5,8 +5,6 @@ from keras_regx.constraints.affine import Halfspace as Halfspace
 from keras_regx.constraints.affine import Hyperplane as Hyperplane
 from keras_regx.constraints.affine import Standardized as Standardized
 from keras_regx.constraints.algebra import Chain as Chain
-from keras_regx.constraints.algebra import Every as Every
-from keras_regx.constraints.algebra import PerBlock as PerBlock
 from keras_regx.constraints.algebra import Relaxed as Relaxed
 from keras_regx.constraints.anchor import AnchorBall as AnchorBall
 from keras_regx.constraints.balls import L1Ball as L1Ball
@@ -20,12 +18,15 @@ from keras_regx.constraints.base import registry as registry
 from keras_regx.constraints.box import Box as Box
 from keras_regx.constraints.box import NonPos as NonPos
 from keras_regx.constraints.box import SignConstraint as SignConstraint
+from keras_regx.constraints.every import Every as Every
 from keras_regx.constraints.non_neg import NonNeg as NonNeg
 from keras_regx.constraints.norms import MaxNorm as MaxNorm
 from keras_regx.constraints.norms import MinMaxNorm as MinMaxNorm
 from keras_regx.constraints.norms import UnitNorm as UnitNorm
 from keras_regx.constraints.order import Convex as Convex
 from keras_regx.constraints.order import Monotonic as Monotonic
+from keras_regx.constraints.parts import Masked as Masked
+from keras_regx.constraints.parts import PerBlock as PerBlock
 from keras_regx.constraints.radial import RadialConstraint as RadialConstraint
 from keras_regx.constraints.simplex import CappedSimplex as CappedSimplex
 from keras_regx.constraints.simplex import Simplex as Simplex

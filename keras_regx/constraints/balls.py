@@ -38,6 +38,7 @@ class L1Ball(Constraint):
     """
 
     convex = True
+    keeps_zeros = True
 
     def __init__(self, radius: float = 1.0, axis: check.Axis = "units") -> None:
         self.radius = check.number(self, "radius", radius, minimum=0)
@@ -113,6 +114,7 @@ class LInfBall(Constraint):
 
     convex = True
     separable = True
+    keeps_zeros = True
 
     def __init__(self, radius: float = 1.0) -> None:
         self.radius = check.number(self, "radius", radius, minimum=0)

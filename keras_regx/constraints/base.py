@@ -27,6 +27,7 @@ class Constraint(Configurable, keras.constraints.Constraint):
         convex: Whether the set is convex.
         exact: Whether a call is the Euclidean projection onto the set.
         separable: Whether the set bounds each entry on its own.
+        keeps_zeros: Whether a call leaves zero weights at zero.
         min_rank: Smallest rank of a tensor that the set is defined on.
         sees_matrix: Whether it sees a kernel as a matrix of shape `(fan_in, units)`,
             so that a `Policy` shows it kernels of another layout that way.
@@ -52,6 +53,7 @@ class Constraint(Configurable, keras.constraints.Constraint):
     convex: bool = False
     exact: bool = True
     separable: bool = False
+    keeps_zeros: bool = False
     min_rank: ClassVar[int] = 0
     sees_matrix: ClassVar[bool] = False
 
@@ -133,6 +135,11 @@ class Constraint(Configurable, keras.constraints.Constraint):
         return 10 * EPSILON[dtype]
 
 
+def keeps_zeros(constraint: Any) -> bool:
+    """Return whether a constraint leaves zero weights at zero; if unknown, False."""
+    return bool(getattr(constraint, "keeps_zeros", False))
+
+
 def members(owner: Any, value: Any) -> list[Any]:
     """Return a list of constraints from instances, names and configs."""
     if not isinstance(value, list | tuple) or not value:
@@ -196,6 +203,11 @@ class Intersection(Constraint):
     def separable(self) -> bool:  # type: ignore[override]
         """Whether every member bounds each entry on its own."""
         return all(getattr(item, "separable", False) for item in self.constraints)
+
+    @property
+    def keeps_zeros(self) -> bool:  # type: ignore[override]
+        """Whether every member keeps zero weights at zero."""
+        return all(map(keeps_zeros, self.constraints))
 
     def contains(self, w: Any, tol: float | None = None) -> bool:
         """Return whether `w` is in every set; by default to 1e-4 of its size."""

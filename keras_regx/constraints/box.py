@@ -56,6 +56,11 @@ class Box(Constraint):
         self.min_value = min_value
         self.max_value = max_value
 
+    @property
+    def keeps_zeros(self) -> bool:  # type: ignore[override]
+        """Whether zero is between the bounds."""
+        return (self.min_value or 0) <= 0 <= (self.max_value or 0)
+
     def _project(self, w: Any, dtype: str) -> Any:
         if self.min_value is not None:
             low = bound(self.min_value, w, dtype)
@@ -91,6 +96,7 @@ class NonPos(Constraint):
 
     convex = True
     separable = True
+    keeps_zeros = True
 
     def _project(self, w: Any, dtype: str) -> Any:  # noqa: ARG002
         return ops.where(w > 0, ops.zeros_like(w), w)
@@ -126,6 +132,7 @@ class SignConstraint(Constraint):
 
     convex = True
     separable = True
+    keeps_zeros = True
 
     def __init__(self, signs: Any) -> None:
         values = np.asarray(masks.numbers(self, "signs", signs))

@@ -27,6 +27,7 @@ class NonNeg(Constraint):
 
     convex = True
     separable = True
+    keeps_zeros = True
 
     def _project(self, w: Any, dtype: str) -> Any:  # noqa: ARG002
         return positive_part(w)

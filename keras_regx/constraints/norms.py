@@ -48,6 +48,7 @@ def _projections(owner: "_NormRange", axes: tuple[int, ...], dtype: str) -> Any:
 class _NormRange(Constraint):
     """Groups whose Euclidean norm lies between two bounds."""
 
+    keeps_zeros = True
     axis: check.Axis
     _bounds: tuple[float, float]
     _rate: float = 1.0

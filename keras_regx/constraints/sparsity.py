@@ -51,6 +51,8 @@ class TopK(Constraint, StepReader):
     [0.0, -3.0, 2.0, -2.0]
     """
 
+    keeps_zeros = True
+
     def __init__(
         self,
         k: int | None = None,
@@ -138,6 +140,8 @@ class GroupTopK(Constraint):
     [[0.0, 0.0], [0.0, 4.0]]
     """
 
+    keeps_zeros = True
+
     def __init__(self, k: int, axis: check.Axis = "units") -> None:
         self.k = check.integer(self, "k", k, minimum=0)
         self.axis = check.axis(self, axis)
@@ -180,6 +184,7 @@ class NMSparsity(Constraint):
     """
 
     min_rank = 1
+    keeps_zeros = True
 
     def __init__(self, n: int = 2, m: int = 4, axis: int = 0) -> None:
         self.n = check.integer(self, "n", n, minimum=0)

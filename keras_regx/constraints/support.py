@@ -14,6 +14,7 @@ class _Support(Constraint):
 
     convex = True
     separable = True
+    keeps_zeros = True
 
     def _on(self, w: Any) -> Any:
         """Return where weights may differ from zero, broadcasting against `w`."""
@@ -54,16 +55,7 @@ class Mask(_Support):
         self.mask = masks.pack(self, "mask", mask)
 
     def _on(self, w: Any) -> Any:
-        mask = masks.unpack(self.mask)
-        shape = tuple(w.shape)
-        tail = shape[len(shape) - mask.ndim :]
-        fits = mask.ndim <= len(shape) and all(
-            m in (1, n) for m, n in zip(mask.shape, tail, strict=True)
-        )
-        if not fits:
-            expected = f"a tensor that a mask of shape {mask.shape} broadcasts against"
-            check.fail(self, "w", expected, shape)
-        return ops.convert_to_tensor(mask)
+        return masks.fit(self, self.mask, w, "w")
 
 
 def _indices(w: Any) -> tuple[Any, Any]:

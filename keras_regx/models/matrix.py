@@ -172,6 +172,16 @@ class MatrixConstraint(_OfMatrix, constraints.Constraint):
         """Whether the set of matrices is convex."""
         return bool(getattr(self.constraint, "convex", False))
 
+    @property
+    def exact(self) -> bool:  # type: ignore[override]
+        """Whether a call is the projection of the matrix."""
+        return bool(getattr(self.constraint, "exact", True))
+
+    @property
+    def keeps_zeros(self) -> bool:  # type: ignore[override]
+        """Whether zero weights of the matrix stay zero."""
+        return bool(getattr(self.constraint, "keeps_zeros", False))
+
     def __call__(self, w: Any) -> Any:
         """Return the projection of the matrix, in the shape of the weight."""
         matrix, restore = units_matrix(ops.convert_to_tensor(w), self.unit_axes)

@@ -3,6 +3,7 @@
 import copy
 import inspect
 import pickle
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -210,14 +211,23 @@ class _Bank(keras.layers.Layer):
         return x
 
 
+def is_importable(cls: type) -> bool:
+    """Return whether a pickle can find the class: not inside a function or a page."""
+    found: Any = sys.modules.get(cls.__module__)
+    for name in cls.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is cls
+
+
 def _restores(regularizer: Any) -> None:
     """Comes back from its config, Keras' serialization, a pickle and a copy."""
     config = regularizer.get_config()
     ways: dict[str, Callable[[], Any]] = {
         "from_config": lambda: type(regularizer).from_config(config),
         "copy.deepcopy": lambda: copy.deepcopy(regularizer),
-        "pickle": lambda: pickle.loads(pickle.dumps(regularizer)),  # noqa: S301
     }
+    if is_importable(type(regularizer)):
+        ways["pickle"] = lambda: pickle.loads(pickle.dumps(regularizer))  # noqa: S301
     if (
         keras.saving.get_registered_name(type(regularizer))
         != type(regularizer).__name__
