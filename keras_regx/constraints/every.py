@@ -1,0 +1,89 @@
+"""Every: a constraint at every n-th update."""
+
+import warnings
+from typing import Any
+
+from keras import ops
+
+from keras_regx._core import validation as check
+from keras_regx._core.counter import StepReader
+from keras_regx.constraints.algebra import Wrapper, apply, one
+from keras_regx.constraints.base import register
+
+
+@register
+class Every(Wrapper, StepReader):
+    """A constraint that is applied at every n-th update only.
+
+        C(w) = P(w) at updates n, 2 n, 3 n, ...,    w at the others
+
+    For projections that cost more than a training step. The count is the
+    optimizer's own: of updates, not of micro-batches under gradient
+    accumulation, and it goes on after a checkpoint. Train with
+    `keras_regx.callbacks.AdvanceSchedules()`, which hands the optimizer over;
+    without it the constraint is applied at every update, and says so in a
+    warning. Called with a tensor, as `keras_regx.project(model)` does, it is
+    applied now.
+
+    Args:
+        constraint: The constraint `P`: an instance, name, config or function.
+        steps: Integer >= 1.
+
+    Call: floating tensor or variable that the member accepts -> same shape and
+        dtype. `contains` and `distance` are the member's.
+    Exact: as the member, when it is applied. Convex: as the member.
+    Raises: ValueError naming the argument and the value received.
+    Reference: Cisse et al. (2017), ICML (projections at intervals).
+
+    Example:
+
+    >>> from keras_regx.constraints import Every, LInfBall
+    >>> [float(v) for v in Every(LInfBall(1.0), 10)([0.5, 3.0])]
+    [0.5, 1.0]
+    """
+
+    exact = False
+
+    def __init__(self, constraint: Any, steps: int) -> None:
+        self.constraint = one(self, constraint)
+        self.steps = check.integer(self, "steps", steps, minimum=1)
+        self._has_warned = False
+
+    def _apply(self, w: Any, *, is_update: bool) -> Any:
+        if not is_update or self.steps == 1:
+            return apply(self.constraint, w, is_update=is_update)
+        is_due = self._is_due()
+        if is_due is None:
+            self._warn()
+            return apply(self.constraint, w, is_update=is_update)
+        return ops.cond(
+            is_due,
+            lambda: ops.cast(apply(self.constraint, w, is_update=True), w.dtype),
+            lambda: w,
+        )
+
+    def _is_due(self) -> Any:
+        """Return whether the update being made is an n-th one, or None."""
+        step = self.step()
+        if step is None:
+            return None
+        is_due = (step + 1) % self.steps == 0
+        optimizer = self._attached()
+        for name in ("inner_optimizer", "inner"):  # Loss scaling, Proximal.
+            optimizer = getattr(optimizer, name, optimizer)
+        accumulated = getattr(optimizer, "gradient_accumulation_steps", None)
+        if accumulated:
+            # Constraints run after every micro-batch; the last makes the update.
+            batches = ops.cast(optimizer._iterations, "int32")  # noqa: SLF001
+            is_due = is_due & ((batches + 1) % accumulated == 0)
+        return is_due
+
+    def _warn(self) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            warnings.warn(
+                f"{self!r} does not know the training step and is applied at every "
+                "update. Pass `callbacks=[keras_regx.callbacks.AdvanceSchedules()]` "
+                "to fit.",
+                stacklevel=2,
+            )
