@@ -196,6 +196,59 @@ def test_mask_is_small_in_a_saved_model(tmp_path: Path) -> None:
     assert (kernel[mask] != 0).all()
 
 
+def test_masked_constraint_leaves_the_rest_alone(tmp_path: Path) -> None:
+    """Entries off the mask train freely; the mask is small in a saved model."""
+    mask = np.random.default_rng(0).random((256, 64)) < 0.5
+    constraint = c.Masked(c.LInfBall(1e-3), mask)
+    model = linear(256, 64, kernel_constraint=constraint)
+    config = json.dumps(model.get_layer("linear").get_config()["kernel_constraint"])
+    assert len(config) < mask.size / 5
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.get_layer("linear").kernel_constraint == constraint
+    train(loaded, np.ones((2, 256)), np.full((2, 64), 100.0), 2)
+    kernel = kernel_of(loaded)
+    assert np.abs(kernel[mask]).max() <= 1.001e-3
+    assert np.abs(kernel[~mask]).min() > 1e-2
+
+
+def test_each_head_of_attention() -> None:
+    """PerBlock sees one head of each attention kernel, also through a Policy."""
+    inputs = keras.Input((5, 6))
+    layer = keras.layers.MultiHeadAttention(2, 3)
+    model = keras.Model(inputs, layer(inputs, inputs))
+    per_head = c.PerBlock(c.Orthogonal(), axis=1)
+    rules = [
+        keras_regx.Rule(f"*/{name}/kernel", constraint=per_head)
+        for name in ("query", "key", "value")
+    ]
+    model = keras_regx.Policy(rules).apply(model)
+    keras_regx.project(model)
+    kernels = [v for v in model.trainable_variables if v.constraint is not None]
+    assert len(kernels) == 3
+    for kernel in kernels:
+        assert kernel.constraint.contains(kernel)
+        for head in np.moveaxis(as_float64(kernel), 1, 0):
+            np.testing.assert_allclose(head.T @ head, np.eye(3), atol=1e-5)
+
+
+MATRIX_SETS = {
+    c.Orthogonal,
+    c.SpectralNormBall,
+    c.SingularValueBox,
+    c.NuclearBall,
+    c.LowRank,
+}
+
+
+@pytest.mark.parametrize("name", sorted(c.registry.classes))
+def test_matrix_sets_see_a_matrix(name: str) -> None:
+    """Sets of (fan_in, units) matrices say so, sets in the last two axes do not."""
+    cls = c.registry.classes[name]
+    assert cls.sees_matrix == (cls in MATRIX_SETS)
+
+
 def test_frozen_and_shared_weights() -> None:
     """A frozen weight is not projected in fit but by `project`; a shared one once."""
     layer = keras.layers.Dense(3, use_bias=False, kernel_constraint=c.LInfBall(0.1))

@@ -60,6 +60,26 @@ def test_wrong_argument_is_named(
     assert type(case.penalty).__name__ in str(error.value)
 
 
+MATRIX_PENALTIES = {
+    regularizers.DoubleSoftOrthogonality,
+    regularizers.HypersphericalEnergy,
+    regularizers.MutualCoherence,
+    regularizers.NuclearNorm,
+    regularizers.OrthogonalRegularizer,
+    regularizers.SRIP,
+    regularizers.SchattenNorm,
+    regularizers.SoftOrthogonality,
+    regularizers.SpectralNorm,
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_matrix_penalties_see_a_matrix(case: PenaltyCase) -> None:
+    """Penalties of the (fan_in, units) matrix say so; convolutions and others do not."""
+    cls = type(case.penalty)
+    assert cls.sees_matrix == (cls in MATRIX_PENALTIES)
+
+
 def test_every_penalty_has_a_row() -> None:
     """Each registered class has at least one row in the catalogue."""
     rows = {type(case.penalty) for case in PENALTIES}

@@ -34,7 +34,8 @@ class PerBlock(Wrapper):
             function.
         axis: Int. The axis that is cut.
         blocks: Integer >= 1 that divides the axis: into how many equal blocks.
-            `None` takes each index alone, without that axis.
+            `None` takes each index alone, without that axis: a block is then a
+            weight of its own, whose last axis are its units.
 
     Call: floating tensor or variable that has this axis -> same shape and dtype.
     Exact: as the member. Convex: as the member.

@@ -84,6 +84,8 @@ def bind(obj: Any, site: Site) -> Any:
         return obj
     if isinstance(obj, MatrixPenalty | MatrixConstraint):
         return obj.for_variable(site.variable)
+    if isinstance(obj, constraints.PerBlock) and obj.blocks is None:
+        return obj  # A block lacks an axis: the layer's axes are not its own.
     minimum = getattr(obj, "min_rank", 0)
     if len(site.shape) < minimum:
         raise ValueError(
