@@ -24,6 +24,11 @@ def slow_if_rare(dtype: str) -> list[Any]:
     return [] if dtype == "float32" else [pytest.mark.slow]
 
 
+def slow_on(backend: str) -> Callable[[Any], Any]:
+    """Return the mark of a test that takes long on one backend only."""
+    return pytest.mark.slow if backend == BACKEND else lambda test: test
+
+
 def compiled(fn: Callable[..., Any]) -> Callable[..., Any]:
     """Return `fn` compiled as `fit` compiles on this backend (PyTorch: eager)."""
     if BACKEND == "jax":
@@ -38,7 +43,11 @@ def compiled(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def quick(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `fn` compiled where that is faster than running it once (JAX)."""
+    """Return `fn` compiled in a hurry, for tests that call it several times."""
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(fn, autograph=False)
     return _jit(fn) if BACKEND == "jax" else fn
 
 

@@ -75,7 +75,7 @@ MATRIX_PENALTIES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_matrix_penalties_see_a_matrix(case: PenaltyCase) -> None:
-    """Penalties of the (fan_in, units) matrix say so; convolutions and others do not."""
+    """Penalties of the (fan_in, units) matrix say so; no others do."""
     cls = type(case.penalty)
     assert cls.sees_matrix == (cls in MATRIX_PENALTIES)
 
