@@ -15,7 +15,7 @@ import keras_regx
 from keras_regx import constraints as c
 from keras_regx.callbacks import AdvanceSchedules
 from keras_regx.testing import check_constraint
-from tests.backends import as_float64, as_tensor
+from tests.backends import as_float64, as_tensor, slow_on
 from tests.training import kernel_of, linear, train
 
 if TYPE_CHECKING:
@@ -59,14 +59,8 @@ def _many_layers(constraint: Any) -> keras.Model:
     return keras.Model(inputs, layers.Dense(2, kernel_constraint=constraint)(x))
 
 
-@pytest.mark.parametrize(
-    "family",
-    [
-        name if name == "orthogonal" else pytest.param(name, marks=slow)
-        for slow in (pytest.mark.slow,)
-        for name in FAMILIES
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
 def test_every_layer_ends_feasible(family: str) -> None:
     """200 compiled steps leave each kernel of six kinds of layer in its set."""
     model = _many_layers(FAMILIES[family])
@@ -284,6 +278,7 @@ def test_quantized_weights_are_left_alone() -> None:
     np.testing.assert_array_equal(as_float64(layer._kernel), before)
 
 
+@pytest.mark.slow
 def test_two_million_weights() -> None:
     """Counts and sums stay exact where float32 sums would not."""
     size = 2_000_003
@@ -311,6 +306,7 @@ def test_two_million_weights() -> None:
     )
 
 
+@slow_on("jax")
 def test_newton_schulz_for_ill_conditioned_kernels() -> None:
     """The default method is orthonormal to 1e-5 for condition numbers up to 1e4."""
     rng = np.random.default_rng(0)
@@ -320,6 +316,7 @@ def test_newton_schulz_for_ill_conditioned_kernels() -> None:
     assert np.abs(q.T @ q - np.eye(20)).max() < 1e-5
 
 
+@slow_on("jax")
 def test_low_rank_matrices() -> None:
     """Where the polar factor is not unique, SVD still gives a member."""
     w = as_tensor(np.outer(np.ones(5), [1.0, 2.0, 3.0]), "float32")
@@ -332,6 +329,7 @@ def test_low_rank_matrices() -> None:
     assert not c.Orthogonal().contains(zero)
 
 
+@slow_on("jax")
 def test_norm_bound_is_an_upper_bound() -> None:
     """The bound that needs no SVD is never below the norm, and 2% above at most."""
     rng = np.random.default_rng(0)
@@ -343,6 +341,7 @@ def test_norm_bound_is_an_upper_bound() -> None:
         assert 0.98 < np.linalg.norm(result, 2) <= 1 + 1e-6
 
 
+@slow_on("jax")
 def test_intersection_is_no_chain() -> None:
     """Dykstra ends at the nearest point; a chain of projections leaves the set."""
     sets = [c.Simplex(axis=None), c.LInfBall(0.4)]
@@ -354,6 +353,7 @@ def test_intersection_is_no_chain() -> None:
     np.testing.assert_allclose(nearest, [0.4, 0.4, 0.2], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_battery_passes_for_ours_and_fails_for_others() -> None:
     """check_constraint accepts this package's and names what is wrong with others."""
     check_constraint(c.NonNeg, shapes=[(4,), (5, 4)])

@@ -23,6 +23,7 @@ GOOD = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("penalty", GOOD, ids=lambda p: type(p).__name__)
 def test_our_penalties_pass(penalty: Any) -> None:
     """The battery that others run is the one that ours pass."""

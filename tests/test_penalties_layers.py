@@ -74,6 +74,7 @@ def test_every_layer_trains(layer: str, kind: str) -> None:
     assert np.isfinite(history).all()
 
 
+@pytest.mark.slow
 def test_one_anchor_serves_four_kernels() -> None:
     """Each kernel of attention is measured from its own start."""
     model = attention(r.Anchor(0.5))
@@ -152,6 +153,7 @@ def test_unknown_tensor_says_what_to_do() -> None:
         r.Anchor(0.1)(ops.ones((2,)))
 
 
+@pytest.mark.slow
 def test_fisher_of_a_linear_gaussian_model_is_exact() -> None:
     """For y ~ N(w x, 1) the Fisher information is the mean of x squared."""
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
@@ -178,6 +180,7 @@ def test_consolidate_hands_the_fisher_over() -> None:
         r.consolidate(attention(r.L2(0.1)), {})
 
 
+@pytest.mark.slow
 def test_one_compiled_fit_step_of_every_penalty() -> None:
     """In one `fit` step each kernel moves by its penalty's own gradient."""
     cases = [c for c in PENALTIES if c.loss and c.shapes[-1] != (7,)]
