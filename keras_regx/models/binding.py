@@ -17,6 +17,7 @@ import keras
 
 from keras_regx._core.config import Configurable
 from keras_regx._core.saveable import PerVariable
+from keras_regx.constraints import PerBlock
 from keras_regx.models.matrix import Axes, MatrixConstraint, MatrixPenalty
 from keras_regx.models.sites import Site
 from keras_regx.ops.axes import ROLES, resolve_axis
@@ -84,7 +85,7 @@ def bind(obj: Any, site: Site) -> Any:
         return obj
     if isinstance(obj, MatrixPenalty | MatrixConstraint):
         return obj.for_variable(site.variable)
-    if isinstance(obj, constraints.PerBlock) and obj.blocks is None:
+    if isinstance(obj, PerBlock) and obj.blocks is None:
         return obj  # A block lacks an axis: the layer's axes are not its own.
     minimum = getattr(obj, "min_rank", 0)
     if len(site.shape) < minimum:

@@ -52,9 +52,9 @@ def check_constraint(
     >>> import keras
     >>> from keras_regx.constraints import MaxNorm
     >>> from keras_regx.testing import check_constraint
-    >>> check_constraint(MaxNorm(1.5))
+    >>> check_constraint(MaxNorm(1.5), shapes=[(4,)])
     >>> try:
-    ...     check_constraint(keras.constraints.MaxNorm(1.5))
+    ...     check_constraint(keras.constraints.MaxNorm(1.5), shapes=[(4,)])
     ... except AssertionError as error:
     ...     print(str(error).split(":")[0])
     MaxNorm, shape (4,)
