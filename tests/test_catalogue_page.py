@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.cases import PENALTIES
+from tests.cases import CONSTRAINTS, PENALTIES
 
 SCRIPT = Path(__file__).parents[1] / "docs" / "generate.py"
 
@@ -19,6 +19,12 @@ def generator() -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def missing(cls: type, wanted: list[str]) -> list[str]:
+    """Return which sections no header of the docstring begins with."""
+    found = [name for name, text in generator().sections(cls).items() if text]
+    return [name for name in wanted if not any(f.startswith(name) for f in found)]
 
 
 def test_catalogue_page_is_up_to_date() -> None:
@@ -34,9 +40,18 @@ def test_catalogue_page_is_up_to_date() -> None:
 )
 def test_docstring_has_every_section(cls: type) -> None:
     """Formula, arguments, call, prox, gradient, errors, reference and an example."""
-    text = generator().sections(cls)
-    wanted = ["formula", "Args", "Call", "Prox", "Raises", "Reference"]
-    missing = [name for name in wanted if not text.get(name)]
-    missing += [] if any(name.startswith("Gradient") for name in text) else ["Gradient"]
-    missing += [] if any(name.startswith("Example") for name in text) else ["Example"]
-    assert not missing
+    wanted = ["formula", "Args", "Call", "Prox", "Gradient", "Raises", "Reference"]
+    assert not missing(cls, [*wanted, "Example"])
+
+
+@pytest.mark.parametrize(
+    "cls",
+    sorted({type(c.constraint) for c in CONSTRAINTS}, key=str),
+    ids=lambda cls: cls.__name__,
+)
+def test_docstring_of_a_constraint_has_every_section(cls: type) -> None:
+    """Formula, arguments if any, call, exactness, errors, reference, an example."""
+    wanted = ["formula", "Call", "Exact", "Raises", "Reference", "Example"]
+    wanted += ["Args"] if cls.argument_names() else []
+    assert not missing(cls, wanted)
+    assert "Convex:" in cls.__doc__

@@ -25,6 +25,7 @@ from keras_regx.constraints.norms import MinMaxNorm as MinMaxNorm
 from keras_regx.constraints.norms import UnitNorm as UnitNorm
 from keras_regx.constraints.order import Convex as Convex
 from keras_regx.constraints.order import Monotonic as Monotonic
+from keras_regx.constraints.orthogonal import Orthogonal as Orthogonal
 from keras_regx.constraints.parts import Masked as Masked
 from keras_regx.constraints.parts import PerBlock as PerBlock
 from keras_regx.constraints.radial import RadialConstraint as RadialConstraint
@@ -35,7 +36,6 @@ from keras_regx.constraints.sparsity import NMSparsity as NMSparsity
 from keras_regx.constraints.sparsity import TopK as TopK
 from keras_regx.constraints.spectral import LowRank as LowRank
 from keras_regx.constraints.spectral import NuclearBall as NuclearBall
-from keras_regx.constraints.spectral import Orthogonal as Orthogonal
 from keras_regx.constraints.spectral import SingularValueBox as SingularValueBox
 from keras_regx.constraints.spectral import SpectralNormBall as SpectralNormBall
 from keras_regx.constraints.square import PSD as PSD

@@ -17,7 +17,7 @@ from keras_regx.ops.numerics import (
     feasibility_tolerance,
     safe_norm,
 )
-from keras_regx.ops.projections import project_l1_ball
+from keras_regx.ops.simplex import project_l1_ball
 
 
 @register

@@ -10,7 +10,7 @@ from keras_regx.constraints.box import bound
 from keras_regx.constraints.norms import _NormRange
 from keras_regx.ops.axes import group_rows, resolve_axis
 from keras_regx.ops.numerics import accurate_sum, feasibility_tolerance, safe_norm
-from keras_regx.ops.projections import project_l1_ball
+from keras_regx.ops.simplex import project_l1_ball
 
 
 @register

@@ -12,10 +12,11 @@ from keras_regx.constraints.base import Constraint, register
 class RadialConstraint(Constraint):
     """Keras 2's constant rings, read off half of a square kernel's diagonal.
 
-    Ring `i`, counted from the centre, is filled with the entry
-    `w[n // 2 + i, n // 2 + i]` of each channel and filter; the centre of an odd
-    kernel with `w[n // 2 - 1, n // 2 - 1]`. All other weights are ignored, so this
-    is **no projection**, and applying it twice differs from applying it once. It
+        C(w)_p = w[n // 2 + i, n // 2 + i]    for p in ring i from the centre
+
+    of each channel and filter; the centre of an odd kernel gets
+    `w[n // 2 - 1, n // 2 - 1]`. All other weights are ignored, so this is **no
+    projection**, and applying it twice differs from applying it once. It
     reproduces Keras 2, number for number.
 
     Call: floating tensor of shape `(n, n, channels, filters)` -> same shape and

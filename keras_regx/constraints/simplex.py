@@ -8,7 +8,7 @@ from keras_regx._core import validation as check
 from keras_regx.constraints.base import Constraint, register
 from keras_regx.ops.axes import group_rows, group_size, resolve_axis
 from keras_regx.ops.numerics import accurate_sum, feasibility_tolerance
-from keras_regx.ops.projections import project_capped_simplex, project_simplex
+from keras_regx.ops.simplex import project_capped_simplex, project_simplex
 
 
 class _FixedSum(Constraint):

@@ -12,10 +12,10 @@ from keras import ops
 from keras_regx._core import validation as check
 from keras_regx.constraints.base import Constraint, register
 from keras_regx.ops.axes import as_matrix
-from keras_regx.ops.matrix import normalized, svd
+from keras_regx.ops.matrix import svd
 from keras_regx.ops.numerics import EPSILON, dtype_of, larger, smaller
-from keras_regx.ops.polar import polar
-from keras_regx.ops.projections import project_l1_ball
+from keras_regx.ops.power import norm_bound
+from keras_regx.ops.simplex import project_l1_ball
 
 
 class _MatrixSet(Constraint):
@@ -68,67 +68,6 @@ class _SingularValues(_MatrixSet):
 def as_kernel(w: Any, function: Callable[[Any], Any]) -> Any:
     """Apply a function of a matrix to a kernel seen as (fan_in, units)."""
     return ops.reshape(function(as_matrix(w)), w.shape)
-
-
-@register
-class Orthogonal(_MatrixSet):
-    """Orthonormal columns, or rows if there are fewer of them.
-
-        P(W) = U V^T,    W = U diag(s) V^T    (the polar factor)
-
-    Args:
-        method: `"newton_schulz"`, products of matrices only: 1e-5 from
-            orthonormal for condition numbers up to 1e4. `"svd"`: orthonormal
-            whatever the condition, slower on accelerators.
-
-    Call: floating tensor or variable of rank >= 2, seen as a matrix `(fan_in,
-        units)` -> same shape and dtype. Zero has no direction: it stays zero.
-    Exact: yes for full rank, to 1e-6. With `"newton_schulz"` the directions that
-        a rank-deficient matrix lacks stay short, and `contains` is False; with
-        `"svd"` some nearest member is returned.
-    Convex: no.
-    Raises: ValueError naming the argument and the value received.
-    Reference: Higham (2008), Functions of Matrices, chapter 8.
-
-    Example:
-
-    >>> from keras_regx.constraints import Orthogonal
-    >>> w = Orthogonal()([[0.0, 3.0], [-2.0, 0.0]])
-    >>> [[round(float(v), 5) + 0.0 for v in row] for row in w]
-    [[0.0, 1.0], [-1.0, 0.0]]
-    """
-
-    sees_matrix = True
-
-    def __init__(self, method: str = "newton_schulz") -> None:
-        self.method = check.choice(self, "method", method, ("newton_schulz", "svd"))
-
-    def _project(self, w: Any, dtype: str) -> Any:
-        return as_kernel(w, lambda matrix: self._matrix(matrix, dtype))
-
-    def _residual(self, w: Any) -> Any:
-        """Return the smaller Gram matrix minus the identity."""
-        t = ops.transpose(w)
-        gram = t @ w if w.shape[0] >= w.shape[1] else w @ t
-        return gram - ops.eye(gram.shape[0], dtype=gram.dtype)
-
-    def _matrix(self, w: Any, dtype: str) -> Any:
-        kept = ops.max(ops.absolute(self._residual(w))) <= slack(w, dtype)
-        return ops.where(kept, w, polar(w, self.method))
-
-    def _gap(self, w: Any) -> Any:
-        # Of a matrix that the projection cannot make orthonormal, the residual
-        # tells: half of it is the distance near the set.
-        matrix = as_matrix(w)
-        reached = self._matrix(matrix, dtype_of(w))
-        short = ops.max(ops.absolute(self._residual(reached)))
-        failed = ~(short <= self._rounding(dtype_of(w)))
-        values = ops.svd(normalized(matrix)[0], compute_uv=False)
-        values = values * normalized(matrix)[1][0]
-        away = ops.sqrt(ops.sum(ops.square(1 - values)))
-        gap = ops.where(failed, ops.zeros_like(matrix), matrix - reached)
-        lone = ops.reshape(ops.where(failed, away, ops.zeros_like(away)), (1,))
-        return ops.concatenate([ops.reshape(gap, (-1,)), lone])
 
 
 @register
@@ -189,31 +128,6 @@ class SpectralNormBall(_SingularValues):
     def _gap(self, w: Any) -> Any:
         exact = SpectralNormBall(self.max_value)
         return w - exact(w)
-
-
-def norm_bound(w: Any) -> Any:
-    """Return an upper bound of the largest singular value of a matrix.
-
-    `||W||_2^(2^k) <= ||(W^T W)^(2^(k-1))||_F`: squaring the Gram matrix seven
-    times, scaled to norm one each time, leaves a factor of `rank^(1/256)`.
-    """
-    matrix, scale, finite = normalized(w)
-    t = ops.transpose(matrix)
-    power = t @ matrix if matrix.shape[0] >= matrix.shape[1] else matrix @ t
-    log_norm, exponent = ops.zeros((), dtype=matrix.dtype), 0.5
-    for _ in range(7):
-        size = ops.sqrt(ops.sum(ops.square(power)))
-        size = ops.where(size > 0, size, ops.ones_like(size))
-        log_norm = log_norm + exponent * ops.log(size)
-        power = power / size
-        power = power @ power
-        exponent /= 2
-    size = ops.sqrt(ops.sum(ops.square(power)))
-    is_zero = size == 0
-    last = exponent * ops.log(ops.where(is_zero, ops.ones_like(size), size))
-    bound = ops.exp(log_norm + last) * (1 + 64 * EPSILON[dtype_of(matrix)])
-    bound = ops.where(is_zero, ops.zeros_like(bound), bound) * scale[0, 0]
-    return ops.where(finite[0, 0], bound, ops.full_like(bound, float("nan")))
 
 
 @register

@@ -7,7 +7,6 @@ from keras_regx.ops.axes import resolve_axis as resolve_axis
 from keras_regx.ops.matrix import map_singular_values as map_singular_values
 from keras_regx.ops.matrix import singular_value_threshold as singular_value_threshold
 from keras_regx.ops.matrix import singular_values as singular_values
-from keras_regx.ops.matrix import spectral_norm as spectral_norm
 from keras_regx.ops.matrix import svd as svd
 from keras_regx.ops.numerics import absolute as absolute
 from keras_regx.ops.numerics import accurate_sum as accurate_sum
@@ -25,12 +24,13 @@ from keras_regx.ops.order import top_k_mask as top_k_mask
 from keras_regx.ops.polar import matrix_sign as matrix_sign
 from keras_regx.ops.polar import polar as polar
 from keras_regx.ops.polar import sinkhorn as sinkhorn
+from keras_regx.ops.power import spectral_norm as spectral_norm
 from keras_regx.ops.projections import project_box as project_box
-from keras_regx.ops.projections import project_capped_simplex as project_capped_simplex
-from keras_regx.ops.projections import project_l1_ball as project_l1_ball
 from keras_regx.ops.projections import project_l2_ball as project_l2_ball
 from keras_regx.ops.projections import project_linf_ball as project_linf_ball
-from keras_regx.ops.projections import project_simplex as project_simplex
+from keras_regx.ops.simplex import project_capped_simplex as project_capped_simplex
+from keras_regx.ops.simplex import project_l1_ball as project_l1_ball
+from keras_regx.ops.simplex import project_simplex as project_simplex
 from keras_regx.ops.thresholds import firm_threshold as firm_threshold
 from keras_regx.ops.thresholds import group_soft_threshold as group_soft_threshold
 from keras_regx.ops.thresholds import hard_threshold as hard_threshold

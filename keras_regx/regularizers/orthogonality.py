@@ -8,8 +8,8 @@ from keras import ops
 
 from keras_regx._core import validation as check
 from keras_regx.ops.axes import as_matrix
-from keras_regx.ops.matrix import spectral_norm
 from keras_regx.ops.numerics import absolute, dtype_of
+from keras_regx.ops.power import spectral_norm
 from keras_regx.regularizers.base import Regularizer, register
 from keras_regx.regularizers.ratios import largest
 

@@ -7,7 +7,7 @@ from keras import ops
 from keras_regx._core import validation as check
 from keras_regx.ops.axes import group_rows
 from keras_regx.ops.numerics import absolute, dtype_of, safe_norm
-from keras_regx.ops.projections import project_l1_ball
+from keras_regx.ops.simplex import project_l1_ball
 from keras_regx.regularizers.base import Regularizer, register
 
 

@@ -12,7 +12,7 @@ from keras_regx.ops.matrix import (
     singular_values,
 )
 from keras_regx.ops.numerics import dtype_of, safe_norm
-from keras_regx.ops.projections import project_l1_ball
+from keras_regx.ops.simplex import project_l1_ball
 from keras_regx.ops.thresholds import group_soft_threshold
 from keras_regx.regularizers.base import Regularizer, register
 
