@@ -15,7 +15,7 @@ import keras_regx
 from keras_regx import constraints as c
 from keras_regx.callbacks import AdvanceSchedules
 from keras_regx.testing import check_constraint
-from tests.backends import as_float64, as_tensor, slow_on
+from tests.backends import as_float64, as_tensor, quick, slow_on
 from tests.training import kernel_of, linear, train
 
 if TYPE_CHECKING:
@@ -341,13 +341,12 @@ def test_norm_bound_is_an_upper_bound() -> None:
         assert 0.98 < np.linalg.norm(result, 2) <= 1 + 1e-6
 
 
-@slow_on("jax")
 def test_intersection_is_no_chain() -> None:
     """Dykstra ends at the nearest point; a chain of projections leaves the set."""
     sets = [c.Simplex(axis=None), c.LInfBall(0.4)]
-    w = [3.0, 1.0, 0.5]
-    chained = as_float64(c.Chain(sets)(w))
-    nearest = as_float64(c.Intersection(sets)(w))
+    w = as_tensor([3.0, 1.0, 0.5], "float32")
+    chained = as_float64(quick(c.Chain(sets).__call__)(w))
+    nearest = as_float64(quick(c.Intersection(sets).__call__)(w))
     assert chained.sum() == pytest.approx(0.4)
     assert nearest.sum() == pytest.approx(1.0, abs=1e-4)
     np.testing.assert_allclose(nearest, [0.4, 0.4, 0.2], atol=1e-3)
