@@ -111,6 +111,13 @@ def test_projection_equals_keras(case: Any, shape: tuple[int, ...], dtype: str) 
     )
 
 
+def test_norms_of_large_groups() -> None:
+    """A sum over many weights loses no digits, however it is computed."""
+    w = np.random.default_rng(0).uniform(0.01, 0.06, (100_000, 3))
+    out = as_float64(c.UnitNorm(axis=0)(as_tensor(w, "float32")))
+    np.testing.assert_allclose(np.linalg.norm(out, axis=0), 1, rtol=2e-6)
+
+
 # Messages
 
 

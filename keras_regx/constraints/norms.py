@@ -1,5 +1,6 @@
 """Keras' constraints on the norm of each group: MaxNorm, UnitNorm, MinMaxNorm."""
 
+import math
 from functools import cache
 from typing import Any
 
@@ -17,8 +18,10 @@ _TINY = 2.0**-126  # The smallest normal float32; below it 1 / norm overflows.
 
 def _plain_norms(w: Any, axes: tuple[int, ...]) -> Any:
     """Return norms that are right at ordinary scales, with gradient 0 at 0."""
-    if keras.config.backend() == "torch" and dtype_of(w) == "float32":
-        # One kernel for two axes, in half the time of squares, sum and root.
+    size = math.prod(w.shape[axis] for axis in axes)
+    if keras.config.backend() == "torch" and dtype_of(w) == "float32" and size <= 1024:
+        # One kernel for two axes, in half the time of squares, sum and root. It
+        # adds one by one, so that groups of many weights would lose digits.
         for i in range(0, len(axes), 2):
             w = ops.norm(w, axis=axes[i : i + 2], keepdims=True)
         return w
