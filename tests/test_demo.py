@@ -151,6 +151,28 @@ def test_same_seed_gives_the_same_weights() -> None:
     np.testing.assert_array_equal(weights[0], weights[1])
 
 
+@pytest.mark.skipif(BACKEND != "torch", reason="about PyTorch's threads")
+def test_training_takes_one_thread() -> None:
+    """Threads of PyTorch that wait for each other made this ten times as slow."""
+    torch = sys.modules["torch"]
+    before, during = torch.get_num_threads(), []
+    setup = experiment.Setup(1e-3, batch_size=64, epochs=1, quick_epochs=1)
+    data = experiment.load_data("digits")
+    few = experiment.Data(
+        data.x_train[:64], data.y_train[:64], data.x_test, data.y_test
+    )
+    experiment.train(
+        few,
+        0.0,
+        setup,
+        1,
+        0,
+        on_epoch_end=lambda *_: during.append(torch.get_num_threads()),
+    )
+    assert during == [1]
+    assert torch.get_num_threads() == before
+
+
 def test_foreign_file_is_not_replaced(tmp_path: Path) -> None:
     """A file that the demo did not write stops it before anything happens."""
     (tmp_path / "model.keras").write_text("mine")
