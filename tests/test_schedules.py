@@ -15,7 +15,7 @@ from keras import ops
 from keras_regx import Rule
 from keras_regx._core.counter import StepReader
 from keras_regx.callbacks import AdvanceSchedules
-from keras_regx.constraints import Constraint
+from keras_regx.constraints import Constraint, Every, LInfBall, TopK
 from keras_regx.optimizers import Proximal
 from keras_regx.regularizers import L1, L2, Scheduled
 from tests.backends import BACKEND
@@ -367,3 +367,60 @@ def test_scheduled_constraint(traced: bool, proximal: bool) -> None:
     model.get_layer("linear").kernel.constraint = Shrinking()
     train(model, x, y, 5, callbacks=[AdvanceSchedules()])
     assert (kernel_of(model) != 0).sum() == 8 - 4
+
+
+class Record(keras.callbacks.Callback):
+    """Keeps what a function says about the kernel after every batch."""
+
+    def __init__(self, measure: Any) -> None:
+        super().__init__()
+        self.measure = measure
+        self.seen: list[Any] = []
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Look at the kernel."""
+        self.seen.append(self.measure(kernel_of(self.model)))
+
+
+def l2_proximal(inner: Any) -> Any:
+    """Return Proximal with a penalty that makes no zeros."""
+    return Proximal(inner, [Rule("*kernel", regularizer=L2(0.1))])
+
+
+@pytest.mark.parametrize("proximal", [False, True], ids=["sgd", "proximal"])
+@pytest.mark.parametrize("run_eagerly", [False, True], ids=["compiled", "eager"])
+def test_gradual_pruning(run_eagerly: bool, proximal: bool) -> None:
+    """TopK under a cubic schedule keeps the analytic count at every update.
+
+    The schedule is that of gradual pruning: with sparsity s_f from step n on,
+    s = s_f - s_f (1 - t / n)^3.
+    """
+    x, y = regression(16, 20, 4)
+    kept = KO.schedules.PolynomialDecay(1.0, 6, 0.2, power=3)
+    kernel = np.linspace(1, 2, 20)[:, None]
+    model = linear(
+        20, use_bias=False, kernel=kernel, kernel_constraint=TopK(fraction=kept)
+    )
+    sgd = KO.SGD(0.001)
+    model.compile(l2_proximal(sgd) if proximal else sgd, "mse", run_eagerly=run_eagerly)
+    record = Record(np.count_nonzero)
+    # Proximal hands itself over; other optimizers need the callback.
+    advance = [] if proximal else [AdvanceSchedules()]
+    train(model, x, y, 8, callbacks=[*advance, record])
+    sparsity = 0.8 - 0.8 * (1 - np.minimum(np.arange(8), 6) / 6) ** 3
+    assert record.seen == np.floor(20 * (1 - sparsity) + 0.5).tolist()
+
+
+@pytest.mark.parametrize("accumulate", [None, 2], ids=["steps", "accumulated"])
+@pytest.mark.parametrize("proximal", [False, True], ids=["sgd", "proximal"])
+def test_every_other_update(proximal: bool, accumulate: int | None) -> None:
+    """Every(c, 2) holds after each second update, counted in updates."""
+    inner = KO.SGD(0.01, gradient_accumulation_steps=accumulate)
+    model = linear(3, use_bias=False, kernel_constraint=Every(LInfBall(1e-3), 2))
+    model.compile(l2_proximal(inner) if proximal else inner, "mse")
+    record = Record(lambda w: bool(np.abs(w).max() <= 1.001e-3))
+    batches = 8 if accumulate else 5
+    x, y = np.ones((4, 3)), np.full((4, 1), 100.0)
+    train(model, x, y, batches, callbacks=[AdvanceSchedules(), record])
+    every_batch = [True, False, False, True, True, False, False, True]
+    assert record.seen == (every_batch if accumulate else [False, True] * 2 + [False])

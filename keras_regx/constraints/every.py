@@ -69,8 +69,10 @@ class Every(Wrapper, StepReader):
             return None
         is_due = (step + 1) % self.steps == 0
         optimizer = self._attached()
-        for name in ("inner_optimizer", "inner"):  # Loss scaling, Proximal.
-            optimizer = getattr(optimizer, name, optimizer)
+        optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # Loss scaling.
+        if getattr(optimizer, "is_after_inner", False):
+            return is_due  # Proximal discards what is no update.
+        optimizer = getattr(optimizer, "inner", optimizer)
         accumulated = getattr(optimizer, "gradient_accumulation_steps", None)
         if accumulated:
             # Constraints run after every micro-batch; the last makes the update.

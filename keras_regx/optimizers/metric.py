@@ -11,6 +11,8 @@ from typing import Any
 
 from keras import ops, optimizers
 
+from keras_regx._core import validation as check
+
 
 def scalar_step(inner: Any, learning_rate: Any) -> Any:
     """Return the step of plain and heavy-ball updates: `lr / (1 - momentum)`.
@@ -65,3 +67,20 @@ _SCALES: dict[type, Callable[[Any, int, Any], Any]] = {
     optimizers.Adagrad: _adagrad,
 }
 ADAPTIVE = tuple(_SCALES)
+METRICS = ("auto", "euclidean", "adaptive")
+
+
+def check_adaptive(inner: Any, rules: list[Any]) -> None:
+    """Raise unless this optimizer has a metric, and these penalties a prox in it."""
+    if not isinstance(inner, ADAPTIVE):
+        names = ", ".join(cls.__name__ for cls in ADAPTIVE)
+        check.fail(
+            "Proximal",
+            "metric",
+            f"'auto' or 'euclidean' unless inner is {names}",
+            inner,
+        )
+    for rule in rules:
+        if rule.regularizer is not None and not rule.regularizer.separable:
+            expected = "separable penalties under metric='adaptive'"
+            check.fail("Proximal", "rules", expected, rule)

@@ -10,12 +10,15 @@ from keras import ops
 from keras_regx._core import validation as check
 from keras_regx._core.counter import StepReader, parts
 from keras_regx._core.registry import PACKAGE
-from keras_regx.models import Rule, Site, sites
-from keras_regx.models.binding import bind
-from keras_regx.optimizers.metric import ADAPTIVE, adaptive_step, scalar_step
-from keras_regx.regularizers.scheduled import Scheduled
-
-METRICS = ("auto", "euclidean", "adaptive")
+from keras_regx.models import Rule, sites
+from keras_regx.optimizers.metric import (
+    ADAPTIVE,
+    METRICS,
+    adaptive_step,
+    check_adaptive,
+    scalar_step,
+)
+from keras_regx.optimizers.plan import Plan, check_rules
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
@@ -104,10 +107,10 @@ class Proximal(keras.optimizers.Optimizer):
     ) -> None:
         inner = keras.optimizers.get(inner)
         _check_inner(inner)
-        rules = _check_rules(rules)
+        rules = check_rules(rules)
         check.choice("Proximal", "metric", metric, METRICS)
         if metric == "adaptive":
-            _check_adaptive(inner, rules)
+            check_adaptive(inner, rules)
         super().__init__(
             learning_rate=0.0,
             use_ema=check.boolean("Proximal", "use_ema", use_ema),
@@ -118,7 +121,8 @@ class Proximal(keras.optimizers.Optimizer):
         self.inner = inner
         self.metric = metric
         self.allow_double = check.boolean("Proximal", "allow_double", allow_double)
-        self._plan = _Plan(rules)
+        self._plan = Plan(rules)
+        self._step: Any = None  # The update in progress, after the inner's part of it.
 
     @property
     def rules(self) -> list[Rule]:
@@ -149,11 +153,9 @@ class Proximal(keras.optimizers.Optimizer):
         """Create the state for `variables` and match the rules to them."""
         if self.built:
             return
-        if not self._plan.is_bound:
-            self._plan.bind([Site.of_variable(variable) for variable in variables])
-        self._plan.match(variables, allow_double=self.allow_double)
-        for penalty in self._plan.scheduled:
-            self._track_variable(penalty.state)
+        self._plan.build(variables, allow_double=self.allow_double)
+        for variable in self._plan.state():
+            self._track_variable(variable)
         for variable in variables:
             for part in parts(getattr(variable, "constraint", None)):
                 if isinstance(part, StepReader):
@@ -174,35 +176,41 @@ class Proximal(keras.optimizers.Optimizer):
         variables = trainable_variables
         if variables is None:
             variables = self._trainable_variables
+        variables = list(variables)
         before = self.inner.iterations + 0
         rate = ops.convert_to_tensor(self.inner.learning_rate) + 0
-        for penalty in self._plan.scheduled:
+        for penalty in self._plan.scheduled():
             penalty.advance_traced(before)
-        self.inner.apply(grads, list(variables))
-        updated = None
+        self.inner.apply(grads, variables)
+        updated = None  # Always; under accumulation, at the last micro-batch.
         if self.inner.gradient_accumulation_steps:
             updated = ops.not_equal(self.inner.iterations, before)
-        with self._during(before):
-            self._apply_proximal(rate, before + 1, updated)
+        given = {id(variable) for variable in variables}
+        with self._after_inner(before):
+            self._apply_proximal(given, rate, before + 1, updated)
             if self.use_ema:
-                self._average(before, updated)
+                self._average(given, before, updated)
 
-    def _apply_proximal(self, rate: Any, count: Any, updated: Any) -> None:
+    def _apply_proximal(
+        self, given: set[int], rate: Any, count: Any, updated: Any
+    ) -> None:
         step = scalar_step(self.inner, rate)
         is_adaptive = self.metric != "euclidean" and isinstance(self.inner, ADAPTIVE)
         for variable, penalty in self._plan.matched:
+            if id(variable) not in given:
+                continue  # Frozen since the optimizer was built.
+            size = step
             if is_adaptive and penalty.separable:
-                entry_steps = adaptive_step(self.inner, variable, rate, count)
-                value = penalty.prox(variable, entry_steps)
-            else:
-                value = penalty.prox(variable, step)
+                size = adaptive_step(self.inner, variable, rate, count)
+            _assign(variable, penalty.prox(variable, size), updated)
             if variable.constraint is not None:
-                value = variable.constraint(value)
-            _assign(variable, value, updated)
+                _assign(variable, variable.constraint(variable), updated)
 
-    def _average(self, before: Any, updated: Any) -> None:
+    def _average(self, given: set[int], before: Any, updated: Any) -> None:
         frequency = self.ema_overwrite_frequency
         for variable, average in self._averages():
+            if id(variable) not in given:
+                continue
             momentum = self.ema_momentum * ops.cast(before > 0, average.dtype)
             value = momentum * average + (1 - momentum) * variable
             _assign(average, value, updated)
@@ -232,21 +240,23 @@ class Proximal(keras.optimizers.Optimizer):
                 variable.assign(self._finished(variable, average))
 
     @contextmanager
-    def _during(self, step: Any) -> Iterator[None]:
+    def _after_inner(self, step: Any) -> Iterator[None]:
         """Let constraints see the count of the update that is being made."""
-        self._plan.step = step
+        self._step = step
         try:
             yield
         finally:
-            self._plan.step = None
+            self._step = None
+
+    @property
+    def is_after_inner(self) -> bool:
+        """Whether the inner optimizer has made its part of the step in progress."""
+        return self._step is not None
 
     @property
     def iterations(self) -> Any:
-        """The number of updates, as the inner optimizer counts them."""
-        plan = vars(self).get("_plan")
-        if plan is not None and plan.step is not None:
-            return plan.step
-        return self.inner.iterations
+        """The number of updates made so far, as the inner optimizer counts them."""
+        return self.inner.iterations if self._step is None else self._step
 
     @property
     def learning_rate(self) -> Any:
@@ -283,7 +293,7 @@ class Proximal(keras.optimizers.Optimizer):
             "ema_overwrite_frequency": self.ema_overwrite_frequency,
             "name": self.name,
         }
-        if self._plan.is_bound:
+        if self._plan.bound is not None:
             config["bound"] = {
                 path: keras.saving.serialize_keras_object(regularizer)
                 for path, regularizer in self._plan.bound.items()
@@ -306,55 +316,7 @@ class Proximal(keras.optimizers.Optimizer):
         optimizer = cls(**config)
         if bound is not None:
             optimizer._plan.bound = {path: load(r) for path, r in bound.items()}
-            optimizer._plan.is_bound = True
         return optimizer
-
-
-class _Plan:
-    """Which variable gets which penalty. Not a list, which Keras would track."""
-
-    def __init__(self, rules: list[Rule]) -> None:
-        self.rules = rules
-        self.is_bound = False
-        self.bound: dict[str, Any] = {}
-        self.matched: list[tuple[Any, Any]] = []
-        self.step: Any = None
-
-    @property
-    def scheduled(self) -> list[Scheduled]:
-        """Every scheduled penalty among those in use, once."""
-        found = {id(p): p for _, r in self.matched for p in parts(r)}
-        return [part for part in found.values() if isinstance(part, Scheduled)]
-
-    def bind(self, all_sites: list[Site]) -> None:
-        """Find the penalty of each path: the last rule that matches it wins."""
-        bound: dict[str, Any] = {}
-        for rule in self.rules:
-            found = [site for site in all_sites if rule.matches(site)]
-            if not found:
-                known = ", ".join(site.path for site in all_sites)
-                raise ValueError(
-                    f"{rule!r} of Proximal matches no trainable variable. The "
-                    f"variables are: {known}"
-                )
-            bound |= {site.path: bind(rule.regularizer, site) for site in found}
-        self.bound = {path: r for path, r in bound.items() if r is not None}
-        self.is_bound = True
-
-    def match(self, variables: list[Any], *, allow_double: bool) -> None:
-        """Turn paths into variables."""
-        self.matched = [
-            (v, self.bound[v.path]) for v in variables if v.path in self.bound
-        ]
-        if allow_double:
-            return
-        for variable, penalty in self.matched:
-            if variable.regularizer is not None:
-                raise ValueError(
-                    f"The variable {variable.path!r} has the penalty "
-                    f"{variable.regularizer!r} in the loss and {penalty!r} in "
-                    "Proximal. Remove one, or pass `allow_double=True` to mean both."
-                )
 
 
 def _assign(variable: Any, value: Any, condition: Any) -> None:
@@ -387,42 +349,3 @@ def _check_inner(inner: Any) -> None:
     if inner.use_ema:
         expected = "an optimizer without use_ema; pass use_ema=True to Proximal"
         check.fail("Proximal", "inner", expected, inner)
-
-
-def _check_rules(rules: Any) -> list[Rule]:
-    if not isinstance(rules, list | tuple) or not rules:
-        check.fail("Proximal", "rules", "a non-empty list of Rule", rules)
-    for rule in rules:
-        if not isinstance(rule, Rule) or rule.joint is not None:
-            check.fail("Proximal", "rules", "a list of Rule, none of them joint", rule)
-        arguments = rule.arguments()
-        regularizer = arguments["regularizer"]
-        if regularizer is not None and not getattr(regularizer, "proximable", False):
-            reason = getattr(regularizer, "no_prox_reason", "it has no `prox`")
-            check.fail("Proximal", "rules", f"proximable penalties ({reason})", rule)
-        for part in parts(regularizer):
-            if isinstance(part, Scheduled):
-                _check_schedule(part)
-    return list(rules)
-
-
-def _check_schedule(penalty: Scheduled) -> None:
-    schedule = penalty.schedule
-    if not isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
-        expected = "schedules that are a LearningRateSchedule, which can be compiled"
-        check.fail("Proximal", "rules", expected, penalty)
-
-
-def _check_adaptive(inner: Any, rules: list[Rule]) -> None:
-    if not isinstance(inner, ADAPTIVE):
-        names = ", ".join(cls.__name__ for cls in ADAPTIVE)
-        check.fail(
-            "Proximal",
-            "metric",
-            f"'auto' or 'euclidean' unless inner is {names}",
-            inner,
-        )
-    for rule in rules:
-        if rule.regularizer is not None and not rule.regularizer.separable:
-            expected = "separable penalties under metric='adaptive'"
-            check.fail("Proximal", "rules", expected, rule)
