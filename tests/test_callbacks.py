@@ -15,6 +15,7 @@ from keras_regx.callbacks import PenaltyLogger, ProjectAtEnd, SparsityLogger
 from keras_regx.constraints import NonNeg, UnitNorm
 from keras_regx.optimizers import Proximal
 from keras_regx.regularizers import L1, L2
+from tests.backends import BACKEND
 from tests.training import kernel_of, linear, regression, train
 
 KO = keras.optimizers
@@ -38,7 +39,28 @@ def test_penalties_by_path(tmp_path: Any) -> None:
     assert float(rows[-1]["penalty/total"]) == pytest.approx(total)
 
 
-@pytest.mark.parametrize("scaled", [False, True], ids=["plain", "loss-scale"])
+@pytest.mark.skipif(
+    BACKEND != "tensorflow", reason="Keras' TensorBoard callback needs TensorFlow"
+)
+def test_tensorboard_has_the_entries(tmp_path: Any) -> None:
+    """TensorBoard, listed after the loggers, writes what they have added."""
+    pytest.importorskip("tensorboard", reason="TensorFlow comes without it")
+    x, y = regression(16, 4, 2)
+    model = linear(4, kernel_regularizer=L2(0.3))
+    model.compile(KO.SGD(0.05), "mse")
+    board = keras.callbacks.TensorBoard(str(tmp_path), write_graph=False)
+    train(model, x, y, 2, callbacks=[PenaltyLogger(), SparsityLogger(), board])
+    (file,) = (tmp_path / "train").glob("events*")
+    events = file.read_bytes()
+    assert b"epoch_penalty/linear/kernel" in events
+    assert b"epoch_zero_groups/linear/kernel" in events
+
+
+@pytest.mark.parametrize(
+    "scaled",
+    [False, pytest.param(True, marks=pytest.mark.slow)],
+    ids=["plain", "loss-scale"],
+)
 def test_penalties_by_rule_and_prox(scaled: bool) -> None:
     """Penalties that Proximal applies are logged, summed by rule."""
     x, y = regression(16, 4, 2)
@@ -89,6 +111,26 @@ def test_project_after_ema() -> None:
         assert (keras_regx.violations(model)["linear/kernel"] == 0) is feasible
 
 
+@pytest.mark.slow
+def test_project_after_swapped_averages() -> None:
+    """An average of unit vectors, swapped in by Keras, is made a unit vector."""
+    x, y = regression(16, 4, 2)
+    ends = []
+    for callbacks in ([], [ProjectAtEnd()]):
+        model = linear(
+            4, kernel_constraint=UnitNorm(axis=None), kernel=[[1.0], [0], [0], [0]]
+        )
+        model.compile(KO.SGD(0.5, use_ema=True, ema_momentum=0.5), "mse")
+        swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
+        train(model, x, y, 3, epochs=2, callbacks=[swap, *callbacks])
+        ends.append(kernel_of(model))
+    average, projected = ends
+    norm = np.linalg.norm(average)
+    assert abs(norm - 1) > 1e-3
+    np.testing.assert_allclose(projected, average / norm, atol=1e-6)
+
+
+@pytest.mark.slow
 def test_project_at_start_and_each_epoch() -> None:
     """Loaded weights are projected first; an average of unit vectors, each epoch."""
     x, y = regression(16, 4, 2)

@@ -48,6 +48,7 @@ def test_documented_number(index: int) -> None:
     assert rows[index]["ok"]
 
 
+@pytest.mark.slow
 def test_listing_names_variables_and_terms() -> None:
     """The listing has the nine names, shapes and sizes of a 784-pixel network."""
     listing = experiment.listing(experiment.easy_net((28, 28), 0.1))

@@ -10,7 +10,9 @@ import pytest
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import lasso_path
 
+from keras_regx import path as path_module
 from keras_regx import regularization_path
+from keras_regx._path_result import PathPoint, RegularizationPath
 from keras_regx.regularizers import L1, L2, OrthogonalRegularizer
 from tests.training import linear, regression
 
@@ -24,6 +26,7 @@ def small_path(factors: Any = 5, **arguments: Any) -> Any:
     return regularization_path(lambda: linear(8), (x, y), L1(1.0), factors, **arguments)
 
 
+@pytest.mark.slow
 def test_lasso_path_on_diabetes() -> None:
     """Factors and coefficients are those of scikit-learn's lasso_path."""
     x, y = load_diabetes(return_X_y=True, scaled=False)
@@ -51,6 +54,7 @@ def test_lasso_path_on_diabetes() -> None:
     assert ((path.norms().T[:, 1:] == 0) == zeros).all()
 
 
+@pytest.mark.slow
 def test_strongest_factor() -> None:
     """All weights are zero at the strongest factor, and not just below it."""
     x, y = regression(40, 8, 3)
@@ -60,20 +64,34 @@ def test_strongest_factor() -> None:
     assert small_path(2).factors[0] == pytest.approx(strongest, rel=1e-4)
 
 
+@pytest.mark.slow
+def test_smallest_ratio() -> None:
+    """`min_ratio` is that of the weakest factor to the strongest."""
+    path = small_path(3, min_ratio=0.04, steps=1)
+    np.testing.assert_allclose(path.factors / path.factors[0], [1, 0.2, 0.04])
+
+
 @pytest.mark.parametrize(
-    "validation", [0.25, 3, "pair"], ids=["share", "folds", "pair"]
+    "validation",
+    [
+        0.25,
+        pytest.param(3, marks=pytest.mark.slow),
+        pytest.param("pair", marks=pytest.mark.slow),
+    ],
+    ids=["share", "folds", "pair"],
 )
 def test_validation(validation: Any) -> None:
     """Every kind of validation gives a score, an error and a best point."""
     if validation == "pair":
         validation = regression(20, 8, 3, seed=1)
-    path = small_path(4, validation=validation, steps=50)
+    path = small_path([2.0, 1.0], validation=validation, steps=25)
     assert all(np.isfinite([point.score, point.error]).all() for point in path)
     assert path.best.score == min(point.score for point in path)
     assert path.simplest.factor >= path.best.factor
     assert "Validation" in str(path)
 
 
+@pytest.mark.slow
 def test_validation_score_is_the_loss_without_penalty() -> None:
     """The score is the mean squared error on the held-out data."""
     x, y = regression(20, 8, 3, seed=1)
@@ -84,6 +102,7 @@ def test_validation_score_is_the_loss_without_penalty() -> None:
     assert point.error == pytest.approx(squares.std(ddof=1) / np.sqrt(20), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_patience() -> None:
     """The path ends once validation stops improving."""
     x, y = regression(20, 8, 3, seed=1)
@@ -91,21 +110,39 @@ def test_patience() -> None:
     assert len(path) == 3
 
 
-def test_interrupted_path_goes_on(tmp_path: Any) -> None:
+@pytest.mark.parametrize(
+    "validation",
+    [None, pytest.param(2, marks=pytest.mark.slow)],
+    ids=["alone", "folds"],
+)
+def test_interrupted_path_goes_on(
+    tmp_path: Any, monkeypatch: Any, validation: Any
+) -> None:
     """Finished fits are read back, so the result equals that of one run."""
-    straight = small_path([2.0, 1.0, 0.5])
-    small_path([2.0, 1.0], checkpoint=tmp_path)
-    path = small_path([2.0, 1.0, 0.5], checkpoint=tmp_path)
-    np.testing.assert_allclose(path.norms(), straight.norms(), atol=1e-5)
-    assert sorted(p.name for p in (tmp_path / "path").iterdir()) == [
-        "point0.npz",
-        "point1.npz",
-        "point2.npz",
-    ]
+    fits = 0
+    fit = path_module._Fitter.fit
+
+    def fit_and_count(self: Any, model: Any, data: Any) -> int:
+        nonlocal fits
+        fits += 1
+        if fits == 2:
+            raise KeyboardInterrupt
+        return fit(self, model, data)
+
+    arguments = {"steps": 20, "validation": validation}
+    straight = small_path([2.0, 1.0], **arguments)
+    monkeypatch.setattr(path_module._Fitter, "fit", fit_and_count)
+    with pytest.raises(KeyboardInterrupt):
+        small_path([2.0, 1.0], checkpoint=tmp_path, **arguments)
+    path = small_path([2.0, 1.0], checkpoint=tmp_path, **arguments)
+    assert fits == 1 + (6 if validation else 2)  # Only the interrupted one twice.
+    np.testing.assert_allclose(path.norms(), straight.norms(), atol=1e-6)
+    assert [p.score for p in path] == pytest.approx([p.score for p in straight])
     with pytest.raises(ValueError, match="another `checkpoint`"):
         small_path([3.0], checkpoint=tmp_path)
 
 
+@pytest.mark.slow
 def test_penalty_in_the_loss() -> None:
     """`method="loss"`: ridge regression in closed form, the factor a variable."""
     x, y = regression(40, 8, 3)
@@ -113,10 +150,10 @@ def test_penalty_in_the_loss() -> None:
         lambda: linear(8, use_bias=False),
         (x, y),
         L2(1.0),
-        [1.0, 0.1],
+        [1.0, 0.3],
         method="loss",
-        optimizer=KO.SGD(0.1),
-        steps=300,
+        optimizer=KO.SGD(0.2),
+        steps=75,
         progress=False,
     )
     for point, row in zip(path, path.norms(), strict=True):
@@ -125,6 +162,7 @@ def test_penalty_in_the_loss() -> None:
         np.testing.assert_allclose(row, expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_minibatches_and_cold_starts() -> None:
     """Batches are seeded; a cold start gives the same optimum as a warm one."""
     first = small_path(3, batch_size=16, steps=20, tolerance=0)
@@ -135,18 +173,42 @@ def test_minibatches_and_cold_starts() -> None:
     np.testing.assert_allclose(cold.norms(), warm.norms(), atol=1e-4)
 
 
-def test_plot(tmp_path: Any) -> None:
-    """The figure is written, with and without validation."""
-    small_path(3, steps=20).plot(tmp_path / "a.png")
-    small_path(3, steps=20, validation=0.3).plot(tmp_path / "b.png", axis=0)
-    assert (tmp_path / "a.png").stat().st_size > 1000
-    assert (tmp_path / "b.png").stat().st_size > 1000
+def made_up(*, scored: bool) -> RegularizationPath:
+    """Return a path of three points without fitting anything."""
+    scores = (3.0, 1.0, 1.1) if scored else (None, None, None)
+    points = [
+        PathPoint(
+            factor=factor,
+            weights=[],
+            coefficients={"linear/kernel": np.full((4, 2), 1.0 / factor)},
+            loss=1.0,
+            score=score,
+            error=0.2 if scored else None,
+            steps=10,
+        )
+        for factor, score in zip((4.0, 2.0, 1.0), scores, strict=True)
+    ]
+    return RegularizationPath(points, "L1(l1=1.0)")
 
 
-def test_best_needs_validation() -> None:
-    """Without validation there is no best point, and the error says what to pass."""
+@pytest.mark.parametrize("scored", [True, False], ids=["scored", "unscored"])
+def test_plot(tmp_path: Any, scored: bool) -> None:
+    """One curve per coefficient or group; validation has a panel of its own."""
+    path = made_up(scored=scored)
+    figure = path.plot(tmp_path / "path.png")
+    assert (tmp_path / "path.png").stat().st_size > 1000
+    assert len(figure.axes[0].lines) == 8 + 1  # And the line at zero.
+    assert len(path.plot(axis=0).axes[0].lines) == 2 + 1
+    labels = [panel.get_ylabel() for panel in figure.axes]
+    assert labels == ["coefficient", *["loss", "nonzero weights"] * scored]
+
+
+def test_best_and_simplest() -> None:
+    """The best has the smallest loss; the simplest is within an error of it."""
+    path = made_up(scored=True)
+    assert (path.best.factor, path.simplest.factor) == (2.0, 2.0)
     with pytest.raises(ValueError, match="validation="):
-        _ = small_path([1.0], steps=5).best
+        _ = made_up(scored=False).best
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
@@ -160,7 +222,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", WRONG)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] * (n == "no-strongest")) for n in WRONG],
+)
 def test_wrong_arguments(name: str) -> None:
     """A wrong argument is named, with what was expected."""
     arguments, message = WRONG[name]

@@ -76,7 +76,10 @@ EXACT = {
 }
 
 
-@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name != "sgd")) for name in EXACT],
+)
 def test_lasso(name: str) -> None:
     """The optimum of scikit-learn's Lasso, with its 17 exact zeros and no other."""
     inner, metric, steps = EXACT[name]
@@ -88,6 +91,7 @@ def test_lasso(name: str) -> None:
     np.testing.assert_allclose(coefficients, expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_loss_alone_finds_no_zero() -> None:
     """The same penalty in the loss leaves all 17 zeros nonzero: why this exists."""
     x, y = regression()
@@ -95,6 +99,7 @@ def test_the_loss_alone_finds_no_zero() -> None:
     assert (w == 0).sum() == 0
 
 
+@pytest.mark.slow
 def test_adaptive_optimizer_in_the_euclidean_metric() -> None:
     """At the fixed point each entry's penalty is weighted by what Adam divides by."""
     x, y = regression()
@@ -110,6 +115,7 @@ def test_adaptive_optimizer_in_the_euclidean_metric() -> None:
     )
 
 
+@pytest.mark.slow
 def test_elastic_net() -> None:
     """The optimum of scikit-learn's ElasticNet: alpha, l1_ratio and all zeros."""
     x, y = regression()
@@ -122,6 +128,7 @@ def test_elastic_net() -> None:
     np.testing.assert_allclose(w, expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_positive_lasso() -> None:
     """L1 by proximal step and NonNeg by constraint: scikit-learn's positive Lasso."""
     x, y = regression()
@@ -133,6 +140,7 @@ def test_positive_lasso() -> None:
     np.testing.assert_allclose(w, expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_logistic_regression() -> None:
     """The optimum of scikit-learn's L1 logistic regression on breast cancer."""
     x, y = load_breast_cancer(return_X_y=True)
@@ -163,7 +171,11 @@ def _steps(optimizer: Any, **compile_arguments: Any) -> tuple[Array, Array, Arra
     return x, y, kernel_of(model)
 
 
-@pytest.mark.parametrize("run_eagerly", [False, True], ids=["compiled", "eager"])
+@pytest.mark.parametrize(
+    "run_eagerly",
+    [False, pytest.param(True, marks=pytest.mark.slow)],
+    ids=["compiled", "eager"],
+)
 def test_steps_are_ista(run_eagerly: bool) -> None:
     """Every step is that of a NumPy ISTA, under a learning-rate schedule."""
     schedule = KO.schedules.PiecewiseConstantDecay([3, 7], RATES)
@@ -185,6 +197,7 @@ def test_gradient_accumulation() -> None:
     assert int(optimizer.iterations) == 4
 
 
+@pytest.mark.slow
 def test_loss_scale_outside() -> None:
     """A LossScaleOptimizer around Proximal changes nothing on finite gradients."""
     inner = Proximal(KO.SGD(0.1), l1_rules())
@@ -209,6 +222,7 @@ def test_scheduled_penalty_in_a_rule() -> None:
     np.testing.assert_allclose(w, expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_clipping_still_gives_zeros() -> None:
     """Clipped gradients are the inner optimizer's; the zeros are still exact."""
     x, y = regression()
@@ -216,6 +230,7 @@ def test_clipping_still_gives_zeros() -> None:
     assert (fitted(optimizer, 200, x, y) == 0).sum() == 17
 
 
+@pytest.mark.slow
 def test_mixed_precision() -> None:
     """Under mixed_float16 (loss scaling added by compile) there are exact zeros."""
     x, y = regression()
@@ -264,6 +279,7 @@ def test_average_is_taken_after_the_proximal_step() -> None:
     assert (kernel_of(model) >= 0).all()
 
 
+@pytest.mark.slow
 def test_average_overwrites_on_schedule() -> None:
     """`ema_overwrite_frequency` puts the average into the weights that often."""
     x, y = regression(20, 6, 3)
@@ -286,6 +302,7 @@ def test_average_overwrites_on_schedule() -> None:
     np.testing.assert_allclose(kernel_of(model), w, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_swap_ema_weights() -> None:
     """Keras' SwapEMAWeights finds the averages of Proximal."""
     x, y = regression(20, 6, 3)
@@ -297,6 +314,7 @@ def test_swap_ema_weights() -> None:
     assert np.isfinite(kernel_of(model)).all()
 
 
+@pytest.mark.slow
 def test_save_load_and_resume(tmp_path: Any) -> None:
     """A model saved half-way goes on exactly like one that was never saved."""
     x, y = regression(20, 6, 3)
@@ -406,6 +424,7 @@ def test_custom_loop() -> None:
     assert keras_regx.regularizers.L1(1.0) in optimizer.penalties.values()
 
 
+@pytest.mark.slow
 def test_group_lasso() -> None:
     """The optimum that cvxpy finds for group lasso, with the same zero groups."""
     cvxpy = pytest.importorskip("cvxpy", reason="the oracle of this test")
@@ -431,7 +450,11 @@ def test_group_lasso() -> None:
 
 @pytest.mark.parametrize(
     "penalty",
-    [SparseGroupLasso(0.5), NuclearNorm(0.5), TotalVariation(0.5, axis=0)],
+    [
+        SparseGroupLasso(0.5),
+        pytest.param(NuclearNorm(0.5), marks=pytest.mark.slow),
+        pytest.param(TotalVariation(0.5, axis=0), marks=pytest.mark.slow),
+    ],
     ids=["sparse-group", "nuclear", "total-variation"],
 )
 def test_structure(penalty: Any) -> None:
@@ -440,7 +463,7 @@ def test_structure(penalty: Any) -> None:
     y = np.concatenate([y, 0.5 * y, x[:, :1]], axis=1)
     model = linear(8, 3, use_bias=False)
     model.compile(Proximal(KO.SGD(0.3), [Rule("*", regularizer=penalty)]), "mse")
-    train(model, x, y, 300)
+    train(model, x, y, 150)
     w = kernel_of(model)
     gradient = 2 * x.T @ (x @ w - y) / y.size
     moved = penalty.prox((w - 0.3 * gradient).astype("float32"), 0.3)
@@ -455,7 +478,14 @@ def test_structure(penalty: Any) -> None:
 
 @pytest.mark.parametrize(
     "penalty",
-    [L1(0.3), L2(0.3), L1L2(0.2, 0.1), MCP(0.3), SCAD(0.3), 0.5 * L1(0.3)],
+    [
+        L1(0.3),
+        L2(0.3),
+        L1L2(0.2, 0.1),
+        pytest.param(MCP(0.3), marks=pytest.mark.slow),
+        pytest.param(SCAD(0.3), marks=pytest.mark.slow),
+        0.5 * L1(0.3),
+    ],
     ids=lambda penalty: type(penalty).__name__,
 )
 def test_step_size_per_entry(penalty: Any) -> None:

@@ -90,7 +90,10 @@ def test_anchor_in_a_sum() -> None:
 
 @pytest.mark.parametrize(
     "penalty",
-    [Anchor(0.8, p=1), Scheduled(Anchor(1.6, p=1), CONSTANT)],
+    [
+        pytest.param(Anchor(0.8, p=1), marks=pytest.mark.slow),
+        Scheduled(Anchor(1.6, p=1), CONSTANT),
+    ],
     ids=["plain", "scheduled"],
 )
 def test_anchor_through_fit_and_file(penalty: Any, tmp_path: Path) -> None:
@@ -157,6 +160,7 @@ def test_frozen_layer() -> None:
         Proximal(KO.SGD(0.1), rules(L1(1.0), "body/*")).build(model.trainable_variables)
 
 
+@pytest.mark.slow
 def test_lora() -> None:
     """LoRA freezes the kernel: a rule on it is an error, one on a factor is not."""
     model = linear(4, 3, kernel=np.ones((4, 3)))

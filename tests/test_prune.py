@@ -101,7 +101,10 @@ STACKS: dict[str, tuple[Stack, tuple[int, ...]]] = {
 
 
 @pytest.mark.parametrize("functional", [False, True], ids=["sequential", "functional"])
-@pytest.mark.parametrize("name", STACKS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] * (n != "dense")) for n in STACKS],
+)
 def test_outputs_are_the_same(name: str, functional: bool) -> None:
     """Dead units go, their constants move on, and the outputs stay."""
     stack, shape = STACKS[name]
@@ -123,6 +126,7 @@ def test_outputs_are_the_same(name: str, functional: bool) -> None:
         np.testing.assert_array_equal(old, new)
 
 
+@pytest.mark.slow
 def test_unused_units_cascade() -> None:
     """Units that nothing uses go as well, through several layers."""
     inputs = keras.Input((4,))
@@ -215,7 +219,13 @@ KEPT: dict[str, tuple[Callable[[], Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", KEPT)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=[pytest.mark.slow] * (n in ("padding", "grouped")))
+        for n in KEPT
+    ],
+)
 def test_reasons(name: str) -> None:
     """What cannot be pruned is kept, with the reason in the report."""
     build, reason = KEPT[name]

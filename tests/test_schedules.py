@@ -67,7 +67,11 @@ def model_with(penalty: Any, optimizer: Any = None, **compile_arguments: Any) ->
 STRENGTHS = [ramp(step) for step in range(STEPS)]
 
 
-@pytest.mark.parametrize("run_eagerly", [False, True], ids=["compiled", "eager"])
+@pytest.mark.parametrize(
+    "run_eagerly",
+    [False, pytest.param(True, marks=pytest.mark.slow)],
+    ids=["compiled", "eager"],
+)
 @pytest.mark.parametrize("validate", [False, True], ids=["alone", "validated"])
 def test_every_step_has_its_strength(run_eagerly: bool, validate: bool) -> None:
     """Weights after 10 steps equal those of the analytic schedule."""
@@ -190,6 +194,7 @@ class Subclassed(keras.Model):
         return self.layer(x)
 
 
+@pytest.mark.slow
 def test_attached_to_a_subclassed_model() -> None:
     """A built subclassed model accepts a schedule too."""
     x, y = problem()
@@ -351,7 +356,11 @@ class Shrinking(Constraint, StepReader):
         return ops.where(kept, w, ops.zeros_like(w))
 
 
-@pytest.mark.parametrize("traced", [False, True], ids=["fresh", "traced"])
+@pytest.mark.parametrize(
+    "traced",
+    [pytest.param(False, marks=pytest.mark.slow), True],
+    ids=["fresh", "traced"],
+)
 @pytest.mark.parametrize("proximal", [False, True], ids=["sgd", "proximal"])
 def test_scheduled_constraint(traced: bool, proximal: bool) -> None:
     """A constraint that depends on the step sees the count of its update."""
@@ -388,7 +397,11 @@ def l2_proximal(inner: Any) -> Any:
 
 
 @pytest.mark.parametrize("proximal", [False, True], ids=["sgd", "proximal"])
-@pytest.mark.parametrize("run_eagerly", [False, True], ids=["compiled", "eager"])
+@pytest.mark.parametrize(
+    "run_eagerly",
+    [False, pytest.param(True, marks=pytest.mark.slow)],
+    ids=["compiled", "eager"],
+)
 def test_gradual_pruning(run_eagerly: bool, proximal: bool) -> None:
     """TopK under a cubic schedule keeps the analytic count at every update.
 
