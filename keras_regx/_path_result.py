@@ -170,8 +170,13 @@ def _plot_scores(panel: Any, result: RegularizationPath) -> None:
     panel.errorbar(factors, scores, errors, color="C0", capsize=2, label="validation")
     losses = [point.loss for point in result.points]
     panel.plot(result.factors, losses, color="C1", label="training")
-    panel.axvline(result.best.factor, color="C0", linestyle="--", linewidth=1)
-    panel.axvline(result.simplest.factor, color="0.5", linestyle=":", linewidth=1)
+    for point, style, label in (
+        (result.best, "--", "best"),
+        (result.simplest, ":", "simplest"),
+    ):
+        panel.axvline(
+            point.factor, color="0.3", linestyle=style, linewidth=1, label=label
+        )
     panel.set_ylabel("loss")
     counts = panel.twinx()
     nonzero = [point.nonzero for point in result.points]
@@ -181,7 +186,8 @@ def _plot_scores(panel: Any, result: RegularizationPath) -> None:
     counts.spines[["top"]].set_visible(False)
     panel.set_zorder(counts.get_zorder() + 1)
     panel.patch.set_visible(False)
-    panel.legend(frameon=False, loc="upper center")
+    # Above the axes, where no curve can run through it.
+    panel.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4)
 
 
 def _text(value: Any) -> str:
