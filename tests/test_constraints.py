@@ -22,6 +22,7 @@ from tests.backends import (
     as_tensor,
     compiled,
     quick,
+    slow_on,
 )
 from tests.cases import CONSTRAINTS, ConstraintCase
 
@@ -128,6 +129,7 @@ def test_extreme_scales(case: ConstraintCase, shape: Shape, scale: float) -> Non
         np.testing.assert_allclose(actual, expected, rtol=0, atol=bound)
 
 
+@slow_on("jax")
 @exact_row
 def test_is_feasible(case: ConstraintCase, shape: Shape) -> None:
     """The projection is in the set, its distance 0; the weights' distance is right."""

@@ -12,7 +12,7 @@ from keras import ops
 from keras_regx import regularizers as r
 from keras_regx.callbacks import AdvanceSchedules
 from keras_regx.layers import ActivityRegularization
-from tests.backends import as_float64
+from tests.backends import as_float64, slow_on
 from tests.cases import PENALTIES
 
 PENALTY = {
@@ -100,6 +100,7 @@ def anchored() -> keras.Model:
     )
 
 
+@slow_on("jax")
 @pytest.mark.parametrize("form", ["keras", "weights"])
 def test_anchors_are_saved_and_are_no_weights(tmp_path: Any, form: str) -> None:
     """The reference comes back with the model; weights and config do not hold it."""
@@ -164,6 +165,7 @@ def test_fisher_of_a_linear_gaussian_model_is_exact() -> None:
     np.testing.assert_allclose(fisher[kernel.path][:, 0], expected, rtol=0.25)
 
 
+@slow_on("jax")
 def test_consolidate_hands_the_fisher_over() -> None:
     """After `consolidate` each weight costs what its Fisher information says."""
     ewc = r.ElasticWeightConsolidation(2.0)
@@ -238,6 +240,7 @@ def test_activity_layer_reduces_as_asked(reduction: str, expected: float) -> Non
     assert float(as_float64(layer.losses[0])) == pytest.approx(expected)
 
 
+@slow_on("jax")
 def test_activity_layer_leaves_a_statistic_alone() -> None:
     """A statistic of the batch is not divided by the batch once more."""
     penalty = r.DeCov(1.0)
@@ -247,6 +250,7 @@ def test_activity_layer_leaves_a_statistic_alone() -> None:
     assert float(as_float64(layer.losses[0])) == pytest.approx(expected)
 
 
+@slow_on("jax")
 @pytest.mark.parametrize("penalty", [r.L1(1.0), r.ZLoss(1.0), r.KLSparsity(1.0)])
 def test_activity_layer_respects_masks(penalty: Any) -> None:
     """What is masked costs nothing, whatever it is."""
@@ -270,6 +274,7 @@ def test_activity_penalty_is_float32_under_mixed_precision() -> None:
     assert float(as_float64(layer.losses[0])) == pytest.approx(2048.0)
 
 
+@slow_on("jax")
 def test_activity_layer_trains_and_saves(tmp_path: Any) -> None:
     """Both ways of penalizing activations work in a compiled, saved model."""
     model = keras.Sequential(
