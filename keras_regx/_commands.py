@@ -134,10 +134,10 @@ def apply(
     loaded = _load(model)
     try:
         preview = chosen.preview(loaded)
-        if out is not None and not dry_run:
-            chosen.apply(loaded, allow_unmatched=allow_unmatched)
+        chosen.apply(loaded, allow_unmatched=allow_unmatched)
     except ValueError as error:
-        fail(str(error))
+        python = "apply(model, allow_unmatched=True)"
+        fail(str(error).replace(python, "--allow-unmatched"))
     if out is not None and not dry_run:
         _save(loaded, out)
     _show(preview, as_json=as_json)

@@ -145,6 +145,20 @@ def test_bad_policy_file(model: Path, tmp_path: Path) -> None:
     assert "missing.json" in one_line(result)
 
 
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ("*/kernel=GroupLaso()", "nearest are GroupLasso"),
+        ("*/kernel=L2(factor=1.0)", "its arguments are l2"),
+        ("*/kernal=L2(1.0)", "'body/kernel'"),
+        ("*/kernal=L2(1.0)", "--allow-unmatched"),
+    ],
+)
+def test_typo(rule: str, words: str, model: Path) -> None:
+    """A typo names the nearest class, argument or path, in a dry run too."""
+    assert words in one_line(run("apply", model, "-r", rule, "--dry-run"))
+
+
 @pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 broken", b"text"])
 def test_bad_model_file(content: bytes | None, tmp_path: Path) -> None:
     """A broken or missing model file is one line."""

@@ -228,11 +228,33 @@ def test_preview_changes_nothing_and_tells_all() -> None:
         "head/kernel": True,
     }
     text = str(table)
-    assert "L2(l2=0.125)" in text
+    assert "L2(0.125)" in text
     assert "frozen" in text
     assert "Rule 1 matches nothing" in text
-    assert json.loads(table.to_json())["rows"][0]["new_regularizer"] == "L2(l2=0.125)"
+    assert json.loads(table.to_json())["rows"][0]["new_regularizer"] == "L2(0.125)"
     assert table.to_markdown().count("\n| ") == 4
+
+
+def test_preview_says_which_rule_wins() -> None:
+    """Overridden rules are told apart, and named where they never win."""
+    model = zoo.functional()[0]
+    table = Policy(
+        [
+            Rule("*", regularizer="l1"),
+            Rule("*/kernel", regularizer="l2", constraint="non_neg"),
+            Rule("head/kernel", constraint=None),
+            Rule("*/bias", regularizer=None),
+        ]
+    ).preview(model)
+    found = {row["path"]: (row["rules"], row["overridden"]) for row in table}
+    assert found == {
+        "body/kernel": ([1], [0]),
+        "body/bias": ([3], [0]),
+        "head/kernel": ([1, 2], [0]),
+        "head/bias": ([3], [0]),
+    }
+    assert "Rule 0 has no effect" in str(table)
+    assert "penalty now" not in str(table)  # It would be an empty column.
 
 
 def test_frozen_weights_have_no_penalty_until_they_train() -> None:

@@ -55,7 +55,7 @@ def test_numbers(model: keras.Model) -> None:
     row = rows["body/kernel"]
     assert row["shape"] == (4, 5)
     assert row["size"] == 20
-    assert row["regularizer"] == "L2(l2=0.5)"
+    assert row["regularizer"] == "L2(0.5)"
     assert row["value"] == pytest.approx(0.5 * (kernel**2).sum(), rel=1e-5)
     assert row["zeros"] == 5
     assert (row["zero_groups"], row["groups"]) == (1, 5)

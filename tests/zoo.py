@@ -64,6 +64,28 @@ class EasyNet(keras.Model):
         return {**super().get_config(), "units": self.units}
 
 
+@keras.saving.register_keras_serializable(package="zoo")
+class Tower(keras.Model):
+    """Someone's own model of a list of layers and one of their own, with a penalty."""
+
+    def __init__(self, depth: int = 3, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.depth = depth
+        self.floors = [layers.Dense(4, "tanh", name=f"f{i}") for i in range(depth)]
+        self.scale = Scale(name="scale")
+        self.head = layers.Dense(2, kernel_regularizer="l1", name="head")
+
+    def call(self, x: Any) -> Any:
+        """Return the head of the floors."""
+        for layer in (*self.floors, self.scale):
+            x = layer(x)
+        return self.head(x)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        return {**super().get_config(), "depth": self.depth}
+
+
 def functional() -> Built:
     """Return two dense layers."""
     inputs = keras.Input((4,))

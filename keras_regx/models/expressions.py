@@ -174,16 +174,21 @@ def _class_or_name(name: str, text: str) -> Any:
     registry = regularizers.registry if in_regularizers else constraints.registry
     if not in_regularizers and name not in constraints.registry:
         near = [*regularizers.registry.near(name), *constraints.registry.near(name)]
-        hint = f". Did you mean {' or '.join(near[:3])}?" if near else ""
+        # Aliases are in lower case: the classes say enough.
+        near = [n for n in dict.fromkeys(near) if n[0].isupper()] or near
+        hint = f"; the nearest are {', '.join(near[:3])}" if near else ""
         _fail(text, f"{name!r} is no penalty and no constraint{hint}")
 
     def make(arguments: _Arguments) -> Any:
         if not arguments.positional and not arguments.named:
             return registry.get(name)
+        cls: Any = registry.class_of(name)
         try:
-            return registry.class_of(name)(*arguments.positional, **arguments.named)
+            return cls(*arguments.positional, **arguments.named)
         except TypeError as error:
-            _fail(text, str(error).replace("__init__()", name))
+            reason = str(error).replace(f"{cls.__name__}.__init__()", name)
+            known = ", ".join(cls.argument_names())
+            _fail(text, f"{reason}; its arguments are {known or 'none'}")
 
     return make
 

@@ -48,6 +48,9 @@ def load_model(
     is_remote = "://" in str(path)
     if not is_remote and not Path(path).exists():
         raise FileNotFoundError(f"There is no model file {str(path)!r}.")
+    is_file = Path(path).suffix == ".keras" and Path(path).is_file()
+    if is_file and not zipfile.is_zipfile(path):
+        raise ValueError(f"{str(path)!r} is no model file: it is not a zip file.")
     from_torch = not is_remote and _saved_by_torch(path)
     is_torch = keras.backend.backend() == "torch"
     if from_torch and not is_torch:

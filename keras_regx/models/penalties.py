@@ -1,5 +1,6 @@
 """What each penalty of a model costs now, by name, and their sum."""
 
+import inspect
 import re
 from typing import Any
 
@@ -8,7 +9,7 @@ from keras import ops
 
 from keras_regx._core.config import Configurable
 from keras_regx._core.registry import snake_case
-from keras_regx.regularizers import Scaled
+from keras_regx.regularizers import Scaled, Sum
 
 
 def penalties(model: Any, scope: str | None = None) -> dict[str, Any]:
@@ -97,11 +98,45 @@ def display_name(regularizer: Any) -> str:
 
 
 def shown(obj: Any) -> str | None:
-    """Return the text for a penalty or constraint, that of Keras' own included."""
+    """Return the short text for a penalty or constraint, as rules are written.
+
+    Example:
+
+    >>> from keras_regx.constraints import MaxNorm
+    >>> from keras_regx.models.penalties import shown
+    >>> from keras_regx.regularizers import L1, GroupLasso
+    >>> shown(L1(1e-4) + 0.5 * GroupLasso(0.01)), shown(MaxNorm(3, axis=(0, 1)))
+    ('L1(0.0001) + 0.5 * GroupLasso(0.01)', 'MaxNorm(3.0, axis=(0, 1))')
+    """
     if obj is None:
         return None
+    if isinstance(obj, Sum):
+        return " + ".join(str(shown(member)) for member in obj.regularizers)
+    if isinstance(obj, Scaled):
+        inner = str(shown(obj.regularizer))
+        return f"{obj.factor:g} * " + (f"({inner})" if " + " in inner else inner)
     obj = getattr(obj, "shown_as", obj)
-    if isinstance(obj, Configurable) or not hasattr(obj, "get_config"):
+    if isinstance(obj, Sum | Scaled):
+        return shown(obj)
+    try:
+        given = obj.arguments() if isinstance(obj, Configurable) else obj.get_config()
+    except (AttributeError, NotImplementedError):  # Functions, classes of others.
         return getattr(obj, "__name__", None) or repr(obj)
-    arguments = ", ".join(f"{k}={v!r}" for k, v in obj.get_config().items())
-    return f"{type(obj).__name__}({arguments})"
+    parameters = inspect.signature(type(obj)).parameters
+    texts = []
+    for i, (name, value) in enumerate(given.items()):
+        if name in parameters and value == parameters[name].default and i > 0:
+            continue
+        text = _shown_argument(value)
+        texts.append(text if i == 0 else f"{name}={text}")
+    return f"{type(obj).__name__}({', '.join(texts)})"
+
+
+def _shown_argument(value: Any) -> str:
+    """Return the text for an argument: no long arrays, no digits of float32."""
+    if isinstance(value, Configurable):
+        return str(shown(value))
+    if isinstance(value, float):
+        return repr(float(f"{value:.6g}"))
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:36]} ..."

@@ -77,23 +77,31 @@ class Policy(Configurable):
 
         Returns:
             Table with one row per weight that a rule matches. It prints as text,
-            and has `to_markdown()` and `to_json()`. Rules without a match are
-            in its notes.
+            and has `to_markdown()` and `to_json()`. Its last columns number the
+            rules that win, and those that match and are overridden. Rules without
+            a match, or without an effect, are in its notes.
         """
         found = sites(model)
         match = self._match(found)
         changes = changes_of(self, found, match)
-        rows = [_row(change, match, i) for i, change in changes.items()]
+        rows = [_row(self, change, match, i) for i, change in changes.items()]
         inactive = sum(not row["active"] for row in rows)
         notes = [
             f"Rule {i} matches nothing: {self.rules[i]!r}"
             for i, indices in enumerate(match)
             if not indices
         ]
+        used = {number for row in rows for number in row["rules"]}
+        notes += [
+            f"Rule {i} has no effect, later rules win everywhere: {self.rules[i]!r}"
+            for i, indices in enumerate(match)
+            if indices and i not in used
+        ]
         if inactive:
             notes.append(f"{inactive} frozen: without effect until they are trained.")
         title = f"{model.name}: {len(rows)} of {len(found)} weights"
-        return Table(title, _COLUMNS, rows, notes=notes)
+        columns = [c for c in _COLUMNS if any(row[c.key] for row in rows) or not rows]
+        return Table(title, columns, rows, notes=notes)
 
     def apply(self, model: Any, allow_unmatched: bool = False) -> Any:
         """Put the penalties and constraints on the model.
@@ -276,13 +284,22 @@ def _warn_without_effect(
         )
 
 
-def _row(change: Change, match: list[list[int]], index: int) -> dict[str, Any]:
+def _row(
+    policy: Policy, change: Change, match: list[list[int]], index: int
+) -> dict[str, Any]:
     site = change.site
+    matching = [number for number, indices in enumerate(match) if index in indices]
+    says = [
+        [n for n in matching if getattr(policy.rules[n], field) is not UNTOUCHED]
+        for field in FIELDS
+    ]
+    winners = sorted({numbers[-1] for numbers in says if numbers})
     row: dict[str, Any] = {
         "path": site.path,
         "shape": site.shape,
         "slot": site.slot,
-        "rules": [number for number, indices in enumerate(match) if index in indices],
+        "rules": winners,
+        "overridden": [number for number in matching if number not in winners],
         "active": site.active,
     }
     for field in FIELDS:
@@ -292,6 +309,10 @@ def _row(change: Change, match: list[list[int]], index: int) -> dict[str, Any]:
     return row
 
 
+def _numbers(values: list[int]) -> str:
+    return ", ".join(map(str, values))
+
+
 _COLUMNS = (
     Column("path", "weight"),
     Column("shape", "shape", shape_text),
@@ -299,6 +320,7 @@ _COLUMNS = (
     Column("new_regularizer", "penalty then"),
     Column("constraint", "constraint now"),
     Column("new_constraint", "constraint then"),
-    Column("rules", "rules", lambda v: ", ".join(map(str, v))),
+    Column("rules", "rules", _numbers),
+    Column("overridden", "overridden", _numbers),
     Column("active", "", lambda v: "" if v else "frozen"),
 )
