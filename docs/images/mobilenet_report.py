@@ -32,6 +32,6 @@ for depth, kernel in enumerate(kernels):
 keras_regx.project(model)
 report = keras_regx.report(model)
 report.plot(FOLDER / "mobilenet_report.png", before=before)
-console = Console(width=168, record=True, file=io.StringIO())
+console = Console(width=200, record=True, file=io.StringIO())
 console.print(report)
 console.save_svg(str(FOLDER / "mobilenet_report.svg"), title="keras-regx report")
