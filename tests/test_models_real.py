@@ -88,8 +88,10 @@ def backbone(name: str) -> tuple[keras.Model, Any]:
     features = inner(inner.input)
     if name == "BertBackbone":
         x["segment_ids"] = np.zeros_like(TOKENS)
-        features = features["sequence_output"]
-    outputs = keras.layers.Dense(2, name="head")(features[:, 0])
+        features = features["pooled_output"]
+    else:
+        features = features[:, 0]
+    outputs = keras.layers.Dense(2, name="head")(features)
     return keras.Model(inner.input, outputs), x
 
 
