@@ -13,6 +13,7 @@ nox.options.reuse_venv = "yes"
 nox.options.sessions = ["tests", "lint", "types"]
 
 KERAS = "keras==3.15.1"
+KERAS_HUB = "keras-hub==0.32.0"
 BACKENDS = ["jax", "tensorflow", "torch"]
 GROUPS = nox.project.load_toml("pyproject.toml")["dependency-groups"]
 
@@ -50,7 +51,8 @@ def environment(session: nox.Session, backend: str) -> dict[str, str]:
 def tests(session: nox.Session, backend: str) -> None:
     """Run the whole suite, docstrings, docs and README included, on one backend."""
     oracles = ["oracles"] if backend == "jax" else []
-    install(session, backend, "test", *oracles)
+    install(session, backend, "test", "hub", *oracles)
+    session.install("--no-deps", KERAS_HUB)  # It would bring TensorFlow along.
     args = [*EVERYTHING, *session.posargs]
     session.run("pytest", *args, env=environment(session, backend))
 

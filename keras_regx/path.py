@@ -91,6 +91,7 @@ def regularization_path(
     Reference: Friedman, Hastie and Tibshirani (2010), J. Stat. Software 33(1).
 
     Example:
+
     >>> import keras
     >>> import numpy as np
     >>> from keras_regx import regularization_path

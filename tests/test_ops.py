@@ -13,6 +13,7 @@ from keras import ops
 
 from keras_regx import ops as k
 from tests.backends import (
+    BACKEND,
     DTYPES,
     as_float64,
     as_tensor,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray
 EPS = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2e-7, "float64": 4e-16}
+BY_SVD = ("singular_values", "svt", "polar_svd")
 
 
 def simplex(v: Array, total: float) -> Array:
@@ -352,6 +354,8 @@ def test_value(row: Case, dtype: str) -> None:
     tolerance = tolerance or max(
         2 * EPS[dtype], row.factor * EPS[k.compute_dtype(dtype)]
     )
+    if BACKEND == "tensorflow" and row.name in BY_SVD:  # XLA's stops early.
+        tolerance = max(tolerance, row.factor * EPS["float32"])
     np.testing.assert_allclose(as_float64(y), expected, rtol=0, atol=tolerance)
 
 

@@ -2,7 +2,7 @@
 
 Run `python docs/examples/shrink.py` with any Keras backend. It prints the tables
 in docs/training.md. The penalty is chosen on a fifth of the training images; the
-test images are looked at once, at the end.
+test images have no part in it.
 """
 
 import time

@@ -30,6 +30,7 @@ class AdvanceSchedules(keras.callbacks.Callback):
         for the previous step to finish.
 
     Example:
+
     >>> import keras
     >>> import numpy as np
     >>> from keras.optimizers.schedules import PolynomialDecay

@@ -28,6 +28,7 @@ class PenaltyLogger(keras.callbacks.Callback):
     Raises: ValueError naming the argument and the value received.
 
     Example:
+
     >>> import keras
     >>> import numpy as np
     >>> from keras_regx.callbacks import PenaltyLogger
@@ -108,6 +109,7 @@ class SparsityLogger(keras.callbacks.Callback):
     Raises: ValueError naming the argument and the value received.
 
     Example:
+
     >>> import keras
     >>> import numpy as np
     >>> from keras_regx.callbacks import SparsityLogger

@@ -25,6 +25,7 @@ class ProjectAtEnd(keras.callbacks.Callback):
     Cost: one projection per constrained weight, each time.
 
     Example:
+
     >>> import keras
     >>> import numpy as np
     >>> import keras_regx

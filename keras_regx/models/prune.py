@@ -95,6 +95,7 @@ def prune_units(model: Any, return_report: bool = False) -> Any:
         ValueError: If the model is not a built Functional or Sequential model.
 
     Example:
+
     >>> import keras
     >>> import numpy as np
     >>> from keras_regx.models import prune_units

@@ -76,6 +76,7 @@ class Proximal(keras.optimizers.Optimizer):
         Singer (2009), JMLR 10; Yun et al. (2021), NeurIPS (adaptive metrics).
 
     Example:
+
     >>> import keras
     >>> import numpy as np
     >>> from keras_regx import Rule

@@ -41,6 +41,7 @@ class Scheduled(Regularizer, TrackedNumber):
     Reference: Goodfellow et al. (2016), Deep Learning, section 7.8.
 
     Example:
+
     >>> from keras.optimizers.schedules import PiecewiseConstantDecay
     >>> from keras_regx.regularizers import L2, Scheduled
     >>> penalty = Scheduled(L2(1.0), PiecewiseConstantDecay([10], [0.0, 0.5]))
