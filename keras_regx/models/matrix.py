@@ -7,12 +7,13 @@ from typing import Any, Self
 import keras
 from keras import ops
 
-from keras_regx import constraints, regularizers
+from keras_regx import constraints
 from keras_regx._core import validation as check
 from keras_regx._core.counter import parts
 from keras_regx._core.registry import PACKAGE
 from keras_regx._core.saveable import PerVariable, Saveable
 from keras_regx.ops.axes import group_rows
+from keras_regx.regularizers.base import Wrapper
 
 Axes = tuple[int, ...]
 
@@ -73,7 +74,7 @@ class _OfMatrix(Saveable):
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
-class MatrixPenalty(_OfMatrix, regularizers.Regularizer):
+class MatrixPenalty(_OfMatrix, Wrapper):
     """A penalty of a kernel seen as a matrix `(fan_in, units)`.
 
         f(W) = g(M),  M the matrix with one column per unit
@@ -102,9 +103,7 @@ class MatrixPenalty(_OfMatrix, regularizers.Regularizer):
     """
 
     def __init__(self, regularizer: Any, unit_axes: Axes) -> None:
-        self.regularizer = regularizers.get(regularizer)
-        if self.regularizer is None:
-            check.fail(self, "regularizer", "a regularizer", regularizer)
+        self.regularizer = self._inner(regularizer)
         self.unit_axes = _unit_axes(self, unit_axes)
 
     @property
@@ -112,17 +111,7 @@ class MatrixPenalty(_OfMatrix, regularizers.Regularizer):
         """The penalty of the matrix: what listings name."""
         return self.regularizer
 
-    @property
-    def convex(self) -> bool:  # type: ignore[override]
-        """Whether the penalty of the matrix is convex."""
-        return bool(getattr(self.regularizer, "convex", False))
-
-    @property
-    def proximable(self) -> bool:
-        """Whether the penalty of the matrix has a proximal operator."""
-        return bool(getattr(self.regularizer, "proximable", False))
-
-    no_prox_reason = "the penalty of the matrix has no proximal operator"
+    separable = False  # A step size per entry would have the shape of the weight.
 
     def _value(self, x: Any) -> Any:
         return self.regularizer(self._matrix(x))

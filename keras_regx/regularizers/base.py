@@ -276,8 +276,41 @@ class Sum(Regularizer, Saveable):
         return other.prox(x * shrink, step_size * shrink)
 
 
+class Wrapper(Regularizer):
+    """Base class of a penalty made of one other, `regularizer`, and like it.
+
+    Attributes:
+        regularizer: The penalty inside: an instance or any callable.
+    """
+
+    regularizer: Any
+    no_prox_reason = "the penalty inside has no proximal operator"
+
+    def _inner(self, regularizer: Any) -> Any:
+        """Return the penalty that an instance, name, config or callable stands for."""
+        inner = registry.get(regularizer)
+        if inner is None:
+            check.fail(self, "regularizer", "a regularizer", regularizer)
+        return inner
+
+    @property
+    def convex(self) -> bool:  # type: ignore[override]
+        """Whether the penalty inside is convex."""
+        return bool(getattr(self.regularizer, "convex", False))
+
+    @property
+    def separable(self) -> bool:  # type: ignore[override]
+        """Whether the penalty inside is a sum over single entries."""
+        return bool(getattr(self.regularizer, "separable", False))
+
+    @property
+    def proximable(self) -> bool:
+        """Whether the penalty inside has a proximal operator."""
+        return bool(getattr(self.regularizer, "proximable", False))
+
+
 @register
-class Scaled(Regularizer, Saveable):
+class Scaled(Wrapper, Saveable):
     """A multiple of a penalty.
 
         f(x) = factor g(x)
@@ -301,33 +334,13 @@ class Scaled(Regularizer, Saveable):
 
     def __init__(self, regularizer: Any, factor: float) -> None:
         factor = check.number(self, "factor", factor, minimum=0)
-        regularizer = registry.get(regularizer)
-        if regularizer is None:
-            check.fail(self, "regularizer", "a regularizer", regularizer)
-        self.regularizer, inner = unscaled(regularizer)
+        self.regularizer, inner = unscaled(self._inner(regularizer))
         self.factor = factor * inner
 
     @property
     def shown_as(self) -> Any:
         """The penalty whose name a listing shows: half an L2 is an L2."""
         return self.regularizer
-
-    @property
-    def convex(self) -> bool:  # type: ignore[override]
-        """Whether the scaled penalty is convex."""
-        return bool(getattr(self.regularizer, "convex", False))
-
-    @property
-    def separable(self) -> bool:  # type: ignore[override]
-        """Whether the scaled penalty is a sum over single entries."""
-        return bool(getattr(self.regularizer, "separable", False))
-
-    @property
-    def proximable(self) -> bool:
-        """Whether the scaled penalty has a proximal operator."""
-        return bool(getattr(self.regularizer, "proximable", False))
-
-    no_prox_reason = "the scaled penalty has no proximal operator"
 
     def _value(self, x: Any) -> Any:
         return self.factor * self.regularizer(x)

@@ -9,7 +9,7 @@ from keras_regx._core import masks
 from keras_regx._core import validation as check
 from keras_regx._core.saveable import Saveable
 from keras_regx.ops.numerics import safe_norm
-from keras_regx.regularizers.base import Regularizer, register, registry
+from keras_regx.regularizers.base import Regularizer, Wrapper, register, registry
 
 
 @register
@@ -135,7 +135,7 @@ class MoreauEnvelope(Regularizer, Saveable):
 
 
 @register
-class Masked(Regularizer, Saveable):
+class Masked(Wrapper, Saveable):
     """A penalty on some of the entries; the others are seen as zeros.
 
         f(x) = g(m x),    m the mask of zeros and ones
@@ -166,25 +166,13 @@ class Masked(Regularizer, Saveable):
     no_prox_reason = "the masked penalty is not separable, or has no prox"
 
     def __init__(self, regularizer: Any, mask: Any) -> None:
-        self.regularizer = registry.get(regularizer)
-        if self.regularizer is None:
-            check.fail(self, "regularizer", "a regularizer", regularizer)
+        self.regularizer = self._inner(regularizer)
         self.mask = masks.pack(self, "mask", mask)
-
-    @property
-    def convex(self) -> bool:  # type: ignore[override]
-        """Whether the masked penalty is convex."""
-        return bool(getattr(self.regularizer, "convex", False))
-
-    @property
-    def separable(self) -> bool:  # type: ignore[override]
-        """Whether the masked penalty is a sum over single entries."""
-        return bool(getattr(self.regularizer, "separable", False))
 
     @property
     def proximable(self) -> bool:
         """Whether the masked penalty is separable and has a prox."""
-        return self.separable and bool(getattr(self.regularizer, "proximable", False))
+        return self.separable and super().proximable
 
     def _mask(self, x: Any) -> Any:
         return masks.fit(self, self.mask, x, "x")

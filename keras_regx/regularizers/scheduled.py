@@ -11,13 +11,13 @@ from keras import ops
 
 from keras_regx._core import validation as check
 from keras_regx._core.counter import TrackedNumber
-from keras_regx.regularizers.base import Regularizer, register, registry
+from keras_regx.regularizers.base import Wrapper, register
 
 _KerasSchedule = keras.optimizers.schedules.LearningRateSchedule
 
 
 @register
-class Scheduled(Regularizer, TrackedNumber):
+class Scheduled(Wrapper, TrackedNumber):
     """A penalty times a number that follows a schedule over the training steps.
 
         f(x) = schedule(step) g(x),    step = optimizer.iterations
@@ -56,34 +56,15 @@ class Scheduled(Regularizer, TrackedNumber):
     regularizer: Any
     schedule: Any
     _is_advanced: bool
-    no_prox_reason = "the scheduled penalty has no proximal operator"
 
     def __init__(self, regularizer: Any, schedule: Callable[[Any], Any]) -> None:
-        regularizer = registry.get(regularizer)
-        if regularizer is None:
-            check.fail(self, "regularizer", "a regularizer", regularizer)
+        self.regularizer = self._inner(regularizer)
         if isinstance(schedule, type) or not callable(schedule):
             expected = "a LearningRateSchedule or a function from an int to a float"
             check.fail(self, "schedule", expected, schedule)
-        self.regularizer = regularizer
         self.schedule = schedule
         self._is_advanced = False
         self._track(lambda: schedule(0))
-
-    @property
-    def convex(self) -> bool:  # type: ignore[override]
-        """Whether the scheduled penalty is convex."""
-        return bool(getattr(self.regularizer, "convex", False))
-
-    @property
-    def separable(self) -> bool:  # type: ignore[override]
-        """Whether the scheduled penalty is a sum over single entries."""
-        return bool(getattr(self.regularizer, "separable", False))
-
-    @property
-    def proximable(self) -> bool:
-        """Whether the scheduled penalty has a proximal operator."""
-        return bool(getattr(self.regularizer, "proximable", False))
 
     @property
     def strength(self) -> float:
