@@ -40,20 +40,6 @@ def _isolated() -> Iterator[None]:
     keras.config.set_image_data_format(image_data_format)
 
 
-def pytest_collection_modifyitems(
-    config: pytest.Config, items: list[pytest.Item]
-) -> None:
-    """Keep on one of several workers what shares a namespace or compiled functions."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        group = str(item.path)
-        if item.path.parent.name == "tests":
-            call = getattr(item, "callspec", None)
-            group += call.id.partition("-")[0] if call else item.name
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 def _enter_folder(namespace: dict[str, Any]) -> None:
     """Run a document's examples in a folder of their own: they may save files."""
     keras.utils.clear_session(free_memory=False)

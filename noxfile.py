@@ -25,8 +25,8 @@ def install(session: nox.Session, *groups: str, keras: str = KERAS) -> None:
     session.install("--no-deps", "-e", ".")
 
 
-# Everything, in two processes or more.
-EVERYTHING = ["-m", "", "--numprocesses=auto", "--maxprocesses=4", "--dist=loadgroup"]
+# Everything, in two processes or more; a document's examples share their names.
+EVERYTHING = ["-m", "", "--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile"]
 
 
 def environment(session: nox.Session, backend: str) -> dict[str, str]:

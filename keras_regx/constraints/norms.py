@@ -91,10 +91,11 @@ class _NormRange(Constraint):
             if low > 0:
                 kept = kept & (norms >= low * (1 - slack))
         if self._rate == 1 and low in (0, high):
-            # Not `high / where(kept, high, norms)`: TensorFlow's 1 / 1 is below 1.
-            return ops.where(kept, ops.ones_like(norms), high / norms)
-        target = self._rate * ops.clip(norms, low, high) + (1 - self._rate) * norms
+            target = high
+        else:
+            target = self._rate * ops.clip(norms, low, high) + (1 - self._rate) * norms
         one = ops.ones_like(norms)
+        # One by name, not by division: TensorFlow's compiled 1 / 1 is below 1.
         return ops.where(kept, one, target / ops.where(kept, one, norms))
 
     def _gap(self, w: Any) -> Any:
