@@ -1,37 +1,51 @@
 """Keras' constraints on the norm of each group: MaxNorm, UnitNorm, MinMaxNorm."""
 
-import math
 from functools import cache
 from typing import Any
 
-import keras
 from keras import ops
 
 from keras_regx._core import validation as check
 from keras_regx.constraints.base import Constraint, register
 from keras_regx.ops.axes import resolve_axis
-from keras_regx.ops.numerics import dtype_of, feasibility_tolerance, safe_norm
+from keras_regx.ops.numerics import feasibility_tolerance, safe_norm
 
 _ORDINARY = 1e12  # Norms between its inverse and it have ordinary squares.
 _TINY = 2.0**-126  # The smallest normal float32; below it 1 / norm overflows.
 
+Bounds = tuple[float, float]
 
-def _plain_norms(w: Any, axes: tuple[int, ...]) -> Any:
-    """Return norms that are right at ordinary scales, with gradient 0 at 0."""
-    size = math.prod(w.shape[axis] for axis in axes)
-    if keras.config.backend() == "torch" and dtype_of(w) == "float32" and size <= 1024:
-        # One kernel for two axes, in half the time of squares, sum and root. It
-        # adds one by one, so that groups of many weights would lose digits.
-        for i in range(0, len(axes), 2):
-            w = ops.norm(w, axis=axes[i : i + 2], keepdims=True)
-        return w
-    squares = ops.sum(ops.square(w), axis=axes, keepdims=True)
-    positive = ops.where(squares > 0, squares, ops.ones_like(squares))
-    return ops.where(squares > 0, ops.sqrt(positive), squares)
+
+def _factors(norms: Any, bounds: Bounds, rate: float, dtype: str) -> Any:
+    """Return what groups are multiplied by, given norms that can be inverted."""
+    low, high = bounds
+    if high == 0:
+        return norms * 0 + (1 - rate)
+    slack = feasibility_tolerance(dtype)
+    if low == high:
+        kept = ops.absolute(norms - high) <= high * slack
+    else:
+        kept = norms <= high * (1 + slack)
+        if low > 0:
+            kept = kept & (norms >= low * (1 - slack))
+    target = high if low in (0, high) else ops.clip(norms, low, high)
+    if rate < 1:
+        target = rate * ops.clip(norms, low, high) + (1 - rate) * norms
+    one = ops.ones_like(norms)
+    # One by name, not by division: TensorFlow's compiled 1 / 1 is below 1.
+    return ops.where(kept, one, target / ops.where(kept, one, norms))
+
+
+def _scaled(w: Any, norms: Any, bounds: Bounds, rate: float, dtype: str) -> Any:
+    """Return the projection, given right norms; no direction, no scaling."""
+    is_scaled = norms >= (_TINY if bounds[0] > 0 else 0)
+    one = ops.ones_like(norms)
+    factors = _factors(ops.where(is_scaled, norms, one), bounds, rate, dtype)
+    return w * ops.where(is_scaled, factors, one)
 
 
 @cache
-def _projections(owner: "_NormRange", axes: tuple[int, ...], dtype: str) -> Any:
+def _projections(axes: tuple[int, ...], *arguments: Any) -> Any:
     """Return two functions of `(w, norms)`: for any scale, and for ordinary ones.
 
     Going over the weights twice more for the sake of extreme scales would double
@@ -40,10 +54,10 @@ def _projections(owner: "_NormRange", axes: tuple[int, ...], dtype: str) -> Any:
     """
 
     def at_any_scale(w: Any, norms: Any) -> Any:  # noqa: ARG001
-        return owner._scaled(w, safe_norm(w, axes, keepdims=True), dtype)  # noqa: SLF001
+        return _scaled(w, safe_norm(w, axes, keepdims=True), *arguments)
 
     def at_ordinary_scale(w: Any, norms: Any) -> Any:
-        return w * owner._factors(norms, dtype)  # noqa: SLF001
+        return w * _factors(norms, *arguments)
 
     return at_any_scale, at_ordinary_scale
 
@@ -53,50 +67,24 @@ class _NormRange(Constraint):
 
     keeps_zeros = True
     axis: check.Axis
-    _bounds: tuple[float, float]
+    _bounds: Bounds
     _rate: float = 1.0
 
     def _axes(self, w: Any) -> tuple[int, ...]:
         return resolve_axis(self.axis, len(w.shape), type(self).__name__)
 
     def _project(self, w: Any, dtype: str) -> Any:
-        axes = self._axes(w)
+        axes, arguments = self._axes(w), (self._bounds, self._rate, dtype)
         if not axes:
-            return self._scaled(w, ops.absolute(w), dtype)
-        norms = _plain_norms(w, axes)
+            return _scaled(w, ops.absolute(w), *arguments)
+        squares = ops.sum(ops.square(w), axis=axes, keepdims=True)
+        norms = ops.sqrt(ops.clip(squares, 1e-37, float("inf")))  # No slope at 0.
         sizes = ops.stop_gradient(norms)
         low, high = self._bounds
         if low > 0 or high < 1 / _ORDINARY:  # Otherwise a vanished norm is inside.
             sizes = sizes + 1 / sizes
         is_ordinary = ops.cast(ops.max(sizes) < _ORDINARY, "int32")
-        return ops.switch(is_ordinary, _projections(self, axes, dtype), w, norms)
-
-    def _scaled(self, w: Any, norms: Any, dtype: str) -> Any:
-        """Return the projection, given right norms; no direction, no scaling."""
-        is_scaled = norms >= (_TINY if self._bounds[0] > 0 else 0)
-        one = ops.ones_like(norms)
-        factors = self._factors(ops.where(is_scaled, norms, one), dtype)
-        return w * ops.where(is_scaled, factors, one)
-
-    def _factors(self, norms: Any, dtype: str) -> Any:
-        """Return what groups are multiplied by, given norms that can be inverted."""
-        low, high = self._bounds
-        if high == 0:
-            return norms * 0 + (1 - self._rate)
-        slack = feasibility_tolerance(dtype)
-        if low == high:
-            kept = ops.absolute(norms - high) <= high * slack
-        else:
-            kept = norms <= high * (1 + slack)
-            if low > 0:
-                kept = kept & (norms >= low * (1 - slack))
-        if self._rate == 1 and low in (0, high):
-            target = high
-        else:
-            target = self._rate * ops.clip(norms, low, high) + (1 - self._rate) * norms
-        one = ops.ones_like(norms)
-        # One by name, not by division: TensorFlow's compiled 1 / 1 is below 1.
-        return ops.where(kept, one, target / ops.where(kept, one, norms))
+        return ops.switch(is_ordinary, _projections(axes, *arguments), w, norms)
 
     def _gap(self, w: Any) -> Any:
         norms = safe_norm(w, self._axes(w), keepdims=True)
@@ -140,7 +128,7 @@ class MaxNorm(_NormRange):
         self.axis = check.axis(self, axis)
 
     @property
-    def _bounds(self) -> tuple[float, float]:  # type: ignore[override]
+    def _bounds(self) -> Bounds:  # type: ignore[override]
         return 0.0, self.max_value
 
 
@@ -232,7 +220,7 @@ class MinMaxNorm(_NormRange):
         return self.rate == 1
 
     @property
-    def _bounds(self) -> tuple[float, float]:  # type: ignore[override]
+    def _bounds(self) -> Bounds:  # type: ignore[override]
         return self.min_value, self.max_value
 
     @property
