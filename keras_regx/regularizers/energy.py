@@ -8,7 +8,7 @@ from keras_regx._core import validation as check
 from keras_regx.ops.axes import as_matrix
 from keras_regx.ops.numerics import dtype_of
 from keras_regx.regularizers.base import Regularizer, register
-from keras_regx.regularizers.orthogonal import unit_rows
+from keras_regx.regularizers.orthogonal import unit_vectors
 
 _CLOSEST = 1e-6  # Squared distance from which the energy of a pair stays the same.
 
@@ -54,7 +54,7 @@ class HypersphericalEnergy(Regularizer):
         self.half = check.boolean(self, "half", half)
 
     def _value(self, x: Any) -> Any:
-        units = unit_rows(ops.transpose(as_matrix(x)))
+        units = unit_vectors(ops.transpose(as_matrix(x)), axis=1)
         if self.half:
             units = ops.concatenate([units, -units])
         count = units.shape[0]

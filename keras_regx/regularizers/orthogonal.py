@@ -10,15 +10,15 @@ from keras_regx.ops.numerics import absolute
 from keras_regx.regularizers.base import Regularizer, register
 
 
-def unit_rows(w: Any) -> Any:
-    """Return the rows of a matrix divided by their norms; a zero row stays zero.
+def unit_vectors(w: Any, axis: int) -> Any:
+    """Return the vectors along an axis divided by their norms; zero stays zero.
 
-    Each row is scaled by its largest entry first: the derivative of `w / ||w||`
-    would square the norm of a tiny row to zero.
+    Each one is scaled by its largest entry first: the derivative of `w / ||w||`
+    would square the norm of a tiny vector to zero.
     """
-    scale = ops.stop_gradient(ops.max(ops.absolute(w), axis=1, keepdims=True))
+    scale = ops.stop_gradient(ops.max(ops.absolute(w), axis=axis, keepdims=True))
     w = w / ops.where(scale == 0, ops.ones_like(scale), scale)
-    squares = ops.sum(w * w, axis=1, keepdims=True)  # At least 1, or a zero row.
+    squares = ops.sum(w * w, axis=axis, keepdims=True)  # At least 1, or exactly 0.
     return w / ops.sqrt(ops.where(squares == 0, ops.ones_like(squares), squares))
 
 
@@ -58,12 +58,10 @@ class OrthogonalRegularizer(Regularizer):
         self.mode: str = check.choice(self, "mode", mode, ("rows", "columns"))
 
     def _value(self, x: Any) -> Any:
-        w = as_matrix(x)
-        if self.mode == "columns":
-            w = ops.transpose(w)
-        size = w.shape[0]
-        w = unit_rows(w)
-        cosines = w @ ops.transpose(w)
+        rows = self.mode == "rows"
+        w = unit_vectors(as_matrix(x), axis=1 if rows else 0)
+        cosines = w @ ops.transpose(w) if rows else ops.transpose(w) @ w
+        size = cosines.shape[0]
         others = 1 - ops.eye(size, dtype=x.dtype)
         pairs = max(size * (size - 1), 1)
         return self.factor / pairs * ops.sum(absolute(cosines * others))
