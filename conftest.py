@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from doctest import ELLIPSIS, NORMALIZE_WHITESPACE
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ ROOT = Path(__file__).parent
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 # Tests compile more than they compute: the default run compiles in a hurry.
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+in_a_hurry = os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1"
 os.environ.setdefault("MPLBACKEND", "agg")  # No window, even with a display.
 
 import keras
@@ -23,8 +24,26 @@ from sybil.parsers.rest import DocTestParser
 
 import keras_regx  # noqa: F401  (registers its classes, as documentation assumes)
 
+is_jax = keras.backend.backend() == "jax"
+if in_a_hurry and is_jax and version("jax").startswith("0.10."):
+    # Only for this version: XLA ends the process at a flag that it does not know.
+    flags = "--xla_cpu_use_fusion_emitters=false --xla_cpu_use_xnnpack=false"
+    os.environ.setdefault("XLA_FLAGS", flags)
+
 SEED = 20240605
 FLAGS = ELLIPSIS | NORMALIZE_WHITESPACE
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Share the whole suite among the cores; what is named runs in one process."""
+    option = config.option
+    named = config.args_source is pytest.Config.ArgsSource.ARGS
+    if named or option.collectonly or hasattr(config, "workerinput"):
+        return
+    if getattr(option, "numprocesses", 0) is None:  # Neither `-n` nor without xdist.
+        option.numprocesses, option.maxprocesses = "auto", 4
+        option.dist = "loadfile"  # A document's examples share their names.
 
 
 @pytest.fixture(autouse=True)

@@ -160,6 +160,7 @@ def test_projecting_twice(case: ConstraintCase, shape: Shape, dtype: str) -> Non
         np.testing.assert_allclose(twice, once, rtol=0, atol=bound)
 
 
+@pytest.mark.slow
 @exact_row
 def test_members_stay(case: ConstraintCase, shape: Shape) -> None:
     """A member of the set that the oracle gives comes back as it is."""

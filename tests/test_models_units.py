@@ -81,6 +81,7 @@ def norms_of_units(model: keras.Model) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make", [zoo.convolutional, zoo.attention, zoo.functional], ids=lambda f: f.__name__
 )

@@ -19,6 +19,7 @@ from tests.backends import (
     as_tensor,
     compiled,
     gradient,
+    quick,
     slow_if_rare,
 )
 
@@ -282,7 +283,7 @@ CASES = [
     ),
 ]
 SCALE_FREE = [
-    case("polar", k.polar, spectral(np.ones_like), slack=2e-3, **MATRICES),
+    case("polar", k.polar, spectral(np.ones_like), slack=1e-2, **MATRICES),
     case(
         "polar_svd",
         k.polar,
@@ -318,13 +319,20 @@ def sample(row: Case, dtype: str) -> Any:
 @cache
 def jitted(row: Case) -> Callable[[Any], Any]:
     """Compile a row's function once for all tests."""
-    return compiled(row.fn)
+    return quick(row.fn)
+
+
+def rounding(row: Case, dtype: str) -> float:
+    """Return how far a result in `dtype` may be from the exact one."""
+    if row.reduced and dtype in ("float16", "bfloat16"):
+        return row.factor * EPS["float32"]
+    return max(2 * EPS[dtype], row.factor * EPS[k.compute_dtype(dtype)])
 
 
 @cache
 def jitted_scaled(row: Case) -> Callable[[Any, Any], Any]:
     """Compile a row's function with its parameters given by a scale tensor."""
-    return compiled(lambda x, scale: row.scaled(scale)(x))
+    return quick(lambda x, scale: row.scaled(scale)(x))
 
 
 @cache
@@ -350,22 +358,21 @@ def test_value(row: Case, dtype: str) -> None:
     assert k.dtype_of(y) == ("float32" if row.reduced and half else dtype)
     expected = row.oracle(as_float64(x))
     assert tuple(y.shape) == expected.shape
-    tolerance = row.factor * EPS["float32"] if row.reduced and half else 0
-    tolerance = tolerance or max(
-        2 * EPS[dtype], row.factor * EPS[k.compute_dtype(dtype)]
-    )
-    if BACKEND == "tensorflow" and row.name in BY_SVD:  # XLA's stops early.
-        tolerance = max(tolerance, row.factor * EPS["float32"])
+    tolerance = rounding(row, dtype)
     np.testing.assert_allclose(as_float64(y), expected, rtol=0, atol=tolerance)
 
 
 @pytest.mark.slow
 @each
-def test_eager_is_compiled(row: Case) -> None:
-    """Eager and compiled results agree to rounding."""
-    x = sample(row, "float32")
-    eager, fast = as_float64(row.fn(x)), as_float64(jitted(row)(x))
-    np.testing.assert_allclose(eager, fast, rtol=0, atol=row.factor * EPS["float32"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_eager_is_compiled(row: Case, dtype: str) -> None:
+    """Eager results and those compiled as in `fit` agree to rounding."""
+    x = sample(row, dtype)
+    eager, fast = as_float64(row.fn(x)), as_float64(compiled(row.fn)(x))
+    tolerance = rounding(row, dtype)
+    if BACKEND == "tensorflow" and row.name in BY_SVD:  # XLA's stops early.
+        tolerance = max(tolerance, row.factor * EPS["float32"])
+    np.testing.assert_allclose(eager, fast, rtol=0, atol=tolerance)
 
 
 @pytest.mark.slow
@@ -452,6 +459,7 @@ def test_dtype_refused(row: Case, dtype: str) -> None:
         row.fn(x)
 
 
+@pytest.mark.slow
 @each
 def test_zero(row: Case) -> None:
     """At zero the value and the gradient are finite."""
@@ -476,6 +484,7 @@ def test_gradient(row: Case) -> None:
     np.testing.assert_allclose(found, expected, rtol=0, atol=row.slack)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ALL, ids=lambda row: row.name)
 def test_symbolic(row: Case) -> None:
     """Shape and dtype are inferred on symbolic tensors."""

@@ -97,6 +97,7 @@ def test_prox_is_the_solvers(
     np.testing.assert_allclose(moved, y.value.reshape(shape), atol=5e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize(("case", "shape"), shapes_of(lambda case: case.penalty.convex))
 def test_three_point_inequality(

@@ -94,6 +94,7 @@ def test_constraint_arguments(build: Any, shape: tuple[int, ...]) -> None:
     assert layer.bias_constraint.contains(layer.bias)
 
 
+@pytest.mark.slow
 def test_a_network_with_penalties() -> None:
     """The regularized network of Keras' tutorial on overfitting trains."""
     model = keras.Sequential(

@@ -89,7 +89,7 @@ def polar(x: Any, method: str = "newton_schulz") -> Any:
     Gradient: that of the polar factor. It grows as the inverse of the smallest
         singular values; by `"svd"` lost directions and zero have gradient 0,
         by `"newton_schulz"` zero has. Through the iteration it is good to about
-        1e-3 in float32, by `"svd"` to rounding.
+        1e-2 in float32, by `"svd"` to rounding.
 
     Raises:
         ValueError: If `x` is not floating, its rank is below 2 or `method` is
