@@ -8,6 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,6 +123,21 @@ def test_clone_of_a_functional_model_keeps_it(make: Any, tmp_path: Path) -> None
     POLICY.remove(clone)
     assert not clone.losses
     assert model.losses
+
+
+def test_clone_of_a_sequential_model_says_what_is_lost(tmp_path: Path) -> None:
+    """Its clone has the penalties of slots; those without one are named."""
+    model = POLICY.apply(zoo.sequential()[0], allow_unmatched=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert costs(through_clone(model, tmp_path)) == costs(model)
+    policy = Policy([Rule("*/gain", regularizer=regularizers.L2(0.5))])
+    slotless = keras.Sequential([keras.Input((4,)), zoo.Scale(name="scale")])
+    policy.apply(slotless)
+    with pytest.warns(UserWarning, match=r"on \['.*gain'\]\. Apply the policy"):
+        clone = through_clone(slotless, tmp_path)
+    assert not clone.losses
+    assert policy.apply(clone).losses
 
 
 @MODELS

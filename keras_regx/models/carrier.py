@@ -19,6 +19,7 @@ import keras
 from keras_regx import constraints, regularizers
 from keras_regx._core.counter import TrackedNumber, parts
 from keras_regx._core.saveable import PerVariable
+from keras_regx.models.cloning import layers_of_sequential
 from keras_regx.models.joint import OfModel
 from keras_regx.models.rules import UNTOUCHED
 from keras_regx.models.sites import Site, sites
@@ -253,6 +254,8 @@ def _carrier(base: type, state: Attached) -> type:
     body: dict[str, Any] = {"_attached": state, "_base": base, "__module__": __name__}
     if inspect.getfullargspec(base.__init__).args[1:] == ["inputs", "outputs", "name"]:  # type: ignore[misc]
         body["__init__"] = _init_functional
+    if issubclass(base, keras.Sequential):
+        body["layers"] = property(layers_of_sequential)
     cls = type(NAME, (ModelWithPolicy, base), body)
     cls.__doc__ = base.__doc__
     return cls
