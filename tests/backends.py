@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 BACKEND = keras.backend.backend()
 DTYPES = ["float16", "bfloat16", "float32"]
-if BACKEND != "jax":  # JAX keeps float64 as float32.
+if BACKEND in ("tensorflow", "torch"):  # The others make float32 of float64.
     DTYPES.append("float64")
 
 

@@ -104,6 +104,7 @@ def _close(actual: Any, expected: np.ndarray, dtype: str, atol: float) -> None:
     )
 
 
+@pytest.mark.forward
 @pytest.mark.parametrize(("case", "shape", "dtype"), list(_triples()))
 def test_equals_oracle(case: ConstraintCase, shape: Shape, dtype: str) -> None:
     """The projection is the oracle's, and keeps shape and dtype."""
@@ -129,6 +130,7 @@ def test_extreme_scales(case: ConstraintCase, shape: Shape, scale: float) -> Non
         np.testing.assert_allclose(actual, expected, rtol=0, atol=bound)
 
 
+@pytest.mark.forward
 @slow_on("jax")
 @exact_row
 def test_is_feasible(case: ConstraintCase, shape: Shape) -> None:
@@ -146,6 +148,7 @@ def test_is_feasible(case: ConstraintCase, shape: Shape) -> None:
     assert actual == pytest.approx(expected, rel=1e-4, abs=20 * case.atol)
 
 
+@pytest.mark.forward
 @pytest.mark.parametrize(
     "dtype", [pytest.param("float16", marks=pytest.mark.slow), "float32"]
 )
@@ -160,6 +163,7 @@ def test_projecting_twice(case: ConstraintCase, shape: Shape, dtype: str) -> Non
         np.testing.assert_allclose(twice, once, rtol=0, atol=bound)
 
 
+@pytest.mark.forward
 @pytest.mark.slow
 @exact_row
 def test_members_stay(case: ConstraintCase, shape: Shape) -> None:
@@ -172,6 +176,7 @@ def test_members_stay(case: ConstraintCase, shape: Shape) -> None:
     assert _quick(case.constraint).contains(w)
 
 
+@pytest.mark.forward
 @exact_row
 def test_is_nearest(case: ConstraintCase, shape: Shape) -> None:
     """No sampled member of the set is nearer to the weights."""
@@ -201,6 +206,7 @@ def test_convex_sets_do_not_expand(case: ConstraintCase, shape: Shape) -> None:
         assert apart <= np.linalg.norm(w - other) * (1 + 1e-5) + 20 * case.atol
 
 
+@pytest.mark.forward
 @every_row
 def test_zero_and_equal_weights(case: ConstraintCase, shape: Shape) -> None:
     """Zero weights and tied weights give finite weights, twice the same."""
@@ -223,6 +229,7 @@ def test_half_precision_range(case: ConstraintCase, shape: Shape) -> None:
         assert np.isfinite(as_float64(result)).all()
 
 
+@pytest.mark.forward
 @every_row
 def test_nan_is_not_hidden(case: ConstraintCase, shape: Shape) -> None:
     """A tensor of NaN is not projected to numbers, and is in no set."""
@@ -232,6 +239,7 @@ def test_nan_is_not_hidden(case: ConstraintCase, shape: Shape) -> None:
         assert not _quick(case.constraint).contains(w)
 
 
+@pytest.mark.forward
 @every_row
 def test_empty(case: ConstraintCase, shape: Shape) -> None:
     """An empty tensor is unchanged and in every set."""

@@ -348,6 +348,7 @@ def jitted_loss(row: Case) -> tuple[Callable[[Any], Any], Array]:
     return compiled(loss), weights
 
 
+@pytest.mark.forward
 @each
 @each_dtype
 def test_value(row: Case, dtype: str) -> None:
@@ -400,6 +401,7 @@ def test_scale_free(row: Case, scale: float) -> None:
     np.testing.assert_allclose(y, row.oracle(as_float64(x)), rtol=0, atol=tolerance)
 
 
+@pytest.mark.forward
 @each_dtype
 @pytest.mark.parametrize(
     "row", [r for r in CASES if r.projection], ids=lambda r: r.name
@@ -421,6 +423,7 @@ def test_polar_twice(row: Case, dtype: str) -> None:
     np.testing.assert_allclose(as_float64(fn(once)), as_float64(once), atol=tolerance)
 
 
+@pytest.mark.forward
 @each
 def test_nan(row: Case) -> None:
     """NaN spoils its own group, visibly, and no other."""
@@ -442,6 +445,7 @@ def test_nan(row: Case) -> None:
     np.testing.assert_allclose(y[~spoiled], clean[~spoiled], atol=1e-6)
 
 
+@pytest.mark.forward
 @each
 def test_empty(row: Case) -> None:
     """An empty tensor passes."""

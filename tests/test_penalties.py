@@ -23,6 +23,8 @@ from tests.cases import PENALTIES, PenaltyCase
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+pytestmark = pytest.mark.forward
+
 
 def shaped(
     cases: Iterable[PenaltyCase], dtypes: Iterable[str] = ("",)

@@ -18,6 +18,7 @@ from tests.test_penalties import draw, shaped
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.forward
 STEPS = [0.1, 1.0, 5.0]
 PROXIMABLE = [case for case in PENALTIES if case.penalty.proximable]
 OTHERS = [case for case in PENALTIES if not case.penalty.proximable]

@@ -51,10 +51,8 @@ class RadialConstraint(Constraint):
         odd = size % 2
         ring = centre if odd else ops.tile(centre, (2, 2, 1, 1))
         for i in range(0 if odd else 1, start):
-            filled = ops.broadcast_to(
-                w[start + i, start + i],
-                (ring.shape[0] + 2, ring.shape[1] + 2, *shape[2:]),
-            )
+            corner = w[start + i :, start + i :][:1, :1]
+            filled = ops.tile(corner, (ring.shape[0] + 2, ring.shape[1] + 2, 1, 1))
             ring = ops.slice_update(filled, (1, 1, 0, 0), ring)
         return ring
 
