@@ -23,6 +23,7 @@ from tests.backends import (
     as_float64,
     as_tensor,
     compiled,
+    gradient,
     slow_if_rare,
 )
 from tests.cases import CONSTRAINTS, PENALTIES
@@ -109,6 +110,38 @@ def test_projection_equals_keras(case: Any, shape: tuple[int, ...], dtype: str) 
         rtol=max(rounding, 2e-7 / smallest),
         atol=1e-7,
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scale", [0.0, 1e-36, 1e-13, 1.0, 1e10, 1e37])
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        c.MaxNorm(0.0),
+        c.MaxNorm(1e-20),
+        c.MaxNorm(2.0),
+        c.MaxNorm(1e15),
+        c.UnitNorm(),
+        c.MinMaxNorm(1e-15, 1e-14),
+        c.MinMaxNorm(0.5, 1e10, rate=0.5),
+    ],
+    ids=repr,
+)
+def test_norms_and_slopes_at_every_scale(constraint: Any, scale: float) -> None:
+    """Whatever the scales of weights and bounds, value and gradient are finite."""
+    w = np.array([[0.0, 3.0, 1.0], [0.0, 4.0, 2.0]], "float32") * np.float32(scale)
+    norms = np.linalg.norm(w.astype("float64"), axis=0)
+    config = constraint.get_config()
+    low, high = config.get("min_value", 0.0), config.get("max_value", 1.0)
+    low, rate = (1.0 if "max_value" not in config else low), config.get("rate", 1.0)
+    wanted = rate * np.clip(norms, low, high) + (1 - rate) * norms
+    factors = np.divide(wanted, norms, out=np.ones(3), where=norms > 0)
+    actual = as_float64(constraint(w))
+    np.testing.assert_allclose(actual, w * factors, rtol=3e-6, atol=1e-37)
+    slopes = np.array([[1.0, 2.0, -1.0], [0.5, 1.0, 1.0]], "float32")
+    weights = ops.convert_to_tensor(slopes)
+    found = gradient(lambda x: ops.sum(constraint(x) * weights), w)
+    assert np.isfinite(found).all()
 
 
 def test_norms_of_large_groups() -> None:

@@ -8,7 +8,7 @@ from keras import ops
 from keras_regx._core import validation as check
 from keras_regx.constraints.base import Constraint, register
 from keras_regx.ops.axes import resolve_axis
-from keras_regx.ops.numerics import feasibility_tolerance, safe_norm
+from keras_regx.ops.numerics import choose, feasibility_tolerance, safe_norm
 
 _ORDINARY = 1e12  # Norms between its inverse and it have ordinary squares.
 _TINY = 2.0**-126  # The smallest normal float32; below it 1 / norm overflows.
@@ -16,50 +16,55 @@ _TINY = 2.0**-126  # The smallest normal float32; below it 1 / norm overflows.
 Bounds = tuple[float, float]
 
 
-def _factors(norms: Any, bounds: Bounds, rate: float, dtype: str) -> Any:
-    """Return what groups are multiplied by, given norms that can be inverted."""
+def _is_kept(norms: Any, bounds: Bounds, dtype: str) -> Any:
+    """Return whether groups are in the set, up to rounding."""
     low, high = bounds
-    if high == 0:
-        return norms * 0 + (1 - rate)
     slack = feasibility_tolerance(dtype)
     if low == high:
-        kept = ops.absolute(norms - high) <= high * slack
-    else:
-        kept = norms <= high * (1 + slack)
-        if low > 0:
-            kept = kept & (norms >= low * (1 - slack))
-    target = high if low in (0, high) else ops.clip(norms, low, high)
-    if rate < 1:
-        target = rate * ops.clip(norms, low, high) + (1 - rate) * norms
-    one = ops.ones_like(norms)
-    # One by name, not by division: TensorFlow's compiled 1 / 1 is below 1.
-    return ops.where(kept, one, target / ops.where(kept, one, norms))
+        return abs(norms - high) <= high * slack
+    kept = norms <= high * (1 + slack)
+    return kept & (norms >= low * (1 - slack)) if low > 0 else kept
 
 
-def _scaled(w: Any, norms: Any, bounds: Bounds, rate: float, dtype: str) -> Any:
-    """Return the projection, given right norms; no direction, no scaling."""
-    is_scaled = norms >= (_TINY if bounds[0] > 0 else 0)
-    one = ops.ones_like(norms)
-    factors = _factors(ops.where(is_scaled, norms, one), bounds, rate, dtype)
-    return w * ops.where(is_scaled, factors, one)
+def _nearest(norms: Any, bounds: Bounds) -> Any:
+    """Return the nearest norms in the set of groups outside of it."""
+    low, high = bounds
+    return high if low in (0, high) else ops.clip(norms, low, high)
 
 
 @cache
-def _projections(axes: tuple[int, ...], *arguments: Any) -> Any:
-    """Return two functions of `(w, norms)`: for any scale, and for ordinary ones.
+def _projections(axes: tuple[int, ...], bounds: Bounds, rate: float, dtype: str) -> Any:
+    """Return two functions of `(w, norms)`: for ordinary scales, and for any.
 
     Going over the weights twice more for the sake of extreme scales would double
     the time of a step, so only such weights pay for it. The functions are kept:
     JAX compiles a switch anew for functions that it has not seen.
     """
 
-    def at_any_scale(w: Any, norms: Any) -> Any:  # noqa: ARG001
-        return _scaled(w, safe_norm(w, axes, keepdims=True), *arguments)
-
     def at_ordinary_scale(w: Any, norms: Any) -> Any:
-        return w * _factors(norms, *arguments)
+        factors = _nearest(norms, bounds) / norms
+        if rate < 1:
+            factors = rate * factors + (1 - rate)
+        # One by name, not by division: TensorFlow's compiled 1 / 1 is below 1.
+        return w * ops.where(_is_kept(norms, bounds, dtype), 1.0, factors)
 
-    return at_any_scale, at_ordinary_scale
+    def at_any_scale(w: Any, norms: Any) -> Any:
+        largest = ops.absolute(ops.stop_gradient(w))
+        if axes:
+            largest = ops.max(largest, axis=axes, keepdims=True)
+        has_direction = (largest >= _TINY) & (largest < float("inf"))
+        largest = ops.where(has_direction, largest, 1.0)
+        scaled = w / largest  # Its entries and norms, and their slopes, are ordinary.
+        squares = ops.sum(scaled * scaled, axes, keepdims=True) if axes else scaled**2
+        lengths = ops.sqrt(ops.where(has_direction, squares, 1.0))
+        norms = largest * lengths
+        moved = scaled * (_nearest(norms, bounds) / lengths)
+        if rate < 1:
+            moved = rate * moved + (1 - rate) * w
+        is_kept = _is_kept(norms, bounds, dtype) | ops.logical_not(has_direction)
+        return ops.where(is_kept, w, moved)
+
+    return at_ordinary_scale, at_any_scale
 
 
 class _NormRange(Constraint):
@@ -74,17 +79,20 @@ class _NormRange(Constraint):
         return resolve_axis(self.axis, len(w.shape), type(self).__name__)
 
     def _project(self, w: Any, dtype: str) -> Any:
-        axes, arguments = self._axes(w), (self._bounds, self._rate, dtype)
-        if not axes:
-            return _scaled(w, ops.absolute(w), *arguments)
-        squares = ops.sum(ops.square(w), axis=axes, keepdims=True)
-        norms = ops.sqrt(ops.clip(squares, 1e-37, float("inf")))  # No slope at 0.
+        axes, (low, high) = self._axes(w), self._bounds
+        if high == 0:
+            return w * (1 - self._rate)
+        ordinary, at_any_scale = _projections(axes, (low, high), self._rate, dtype)
+        if not axes or not 1 / _ORDINARY < high < _ORDINARY:
+            return at_any_scale(w, w)
+        # Vanished norms have no slope; under a maximum they are inside anyway.
+        least = 1e-37 if low > 0 else max((1e-15 * high) ** 2, 1e-37)
+        norms = ops.sqrt(ops.sum(w * w, axis=axes, keepdims=True) + least)
         sizes = ops.stop_gradient(norms)
-        low, high = self._bounds
-        if low > 0 or high < 1 / _ORDINARY:  # Otherwise a vanished norm is inside.
+        if low > 0:
             sizes = sizes + 1 / sizes
-        is_ordinary = ops.cast(ops.max(sizes) < _ORDINARY, "int32")
-        return ops.switch(is_ordinary, _projections(axes, *arguments), w, norms)
+        is_ordinary = ops.max(sizes) < _ORDINARY
+        return choose(is_ordinary, ordinary, at_any_scale, w, norms)
 
     def _gap(self, w: Any) -> Any:
         norms = safe_norm(w, self._axes(w), keepdims=True)

@@ -62,7 +62,7 @@ def absolute(x: Any) -> Any:
     x = ops.convert_to_tensor(x)
     if keras.config.backend() == "jax":  # Elsewhere the slope at zero is 0 already.
         x = ops.where(ops.equal(x, 0), ops.stop_gradient(x), x)
-    return ops.absolute(x)
+    return abs(x)
 
 
 def positive_part(x: Any) -> Any:
@@ -285,6 +285,28 @@ def larger(a: Any, b: Any) -> Any:
 def smaller(a: Any, b: Any) -> Any:
     """Return the smaller of two tensors; see `larger`."""
     return ops.where(a < b, a, b)
+
+
+def choose(
+    predicate: Any, yes: Callable[..., Any], no: Callable[..., Any], *operands: Any
+) -> Any:
+    """Return `yes(*operands)` or `no(*operands)`; only that one is computed.
+
+    Args:
+        predicate: Boolean scalar tensor.
+        yes: Function of the operands; module-level or cached, as JAX compiles a
+            switch anew for functions that it has not seen.
+        no: Function of the operands with results like those of `yes`.
+        *operands: Tensors.
+
+    Returns:
+        What the function returns.
+    """
+    if keras.config.backend() == "torch" and not isinstance(
+        predicate, keras.KerasTensor
+    ):
+        return yes(*operands) if predicate else no(*operands)  # Eager: a plain if.
+    return ops.switch(ops.cast(predicate, "int32"), [no, yes], *operands)
 
 
 def fixed_loop(trips: int, body: Callable[[Any, Any], Any], state: Any) -> Any:

@@ -75,10 +75,11 @@ class Regularizer(Configurable, keras.regularizers.Regularizer):
             if bound is not self:
                 x.regularizer = bound
                 return bound(x)
-        x = upcast(check.floating(self, x, min_rank=self.min_rank))
-        if 0 in x.shape:
-            return ops.sum(x)
-        return self._value(x)
+        x = check.floating(self, x, min_rank=self.min_rank)
+        dtype = dtype_of(x)
+        if compute_dtype(dtype) != dtype:  # Eager PyTorch pays for every operation.
+            x = ops.cast(x, compute_dtype(dtype))
+        return ops.sum(x) if 0 in x.shape else self._value(x)
 
     def prox(self, x: Any, step_size: Any) -> Any:
         """Return `argmin_y f(y) + ||y - x||^2 / (2 step_size)`.
