@@ -19,7 +19,7 @@ def unit_vectors(w: Any, axis: int) -> Any:
     scale = ops.stop_gradient(ops.max(ops.absolute(w), axis=axis, keepdims=True))
     w = w / ops.where(scale == 0, ops.ones_like(scale), scale)
     squares = ops.sum(w * w, axis=axis, keepdims=True)  # At least 1, or exactly 0.
-    return w / ops.sqrt(ops.where(squares == 0, ops.ones_like(squares), squares))
+    return w * ops.rsqrt(ops.where(squares == 0, ops.ones_like(squares), squares))
 
 
 @register
