@@ -32,7 +32,7 @@ LAYERS = [
     {"constraints"},
     {"regularizers", "schedules"},
     {"models", "optimizers", "callbacks", "report", "layers"},
-    {"path", "_path_result", "compat", "testing"},
+    {"path", "compat", "testing"},
     {"demo", "cli", "_commands", "__main__", "__init__"},
 ]
 RANKS = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
@@ -56,12 +56,11 @@ NUMPY_MODULES = {
 # Keras itself depends on rich.
 TOOLS = {
     "_core": {"rich"},
-    "path": {"rich"},
+    "path": {"rich", "matplotlib"},
     "demo": {"rich", "sklearn", "matplotlib"},
     "cli": {"rich", "typer"},
     "_commands": {"rich", "typer"},
     "report": {"matplotlib"},
-    "_path_result": {"matplotlib"},
 }
 # The saving protocol of Keras has one base class that is not exported.
 PRIVATE = {"keras_regx._core.saveable": {"keras.src.saving.keras_saveable"}}

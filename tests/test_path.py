@@ -10,9 +10,9 @@ import pytest
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import lasso_path
 
-from keras_regx import path as path_module
 from keras_regx import regularization_path
-from keras_regx._path_result import PathPoint, RegularizationPath
+from keras_regx.path import PathPoint, RegularizationPath
+from keras_regx.path.fitting import Fitter
 from keras_regx.regularizers import L1, L2, OrthogonalRegularizer
 from tests.training import linear, regression
 
@@ -120,7 +120,7 @@ def test_interrupted_path_goes_on(
 ) -> None:
     """Finished fits are read back, so the result equals that of one run."""
     fits = 0
-    fit = path_module._Fitter.fit
+    fit = Fitter.fit
 
     def fit_and_count(self: Any, model: Any, data: Any) -> int:
         nonlocal fits
@@ -131,7 +131,7 @@ def test_interrupted_path_goes_on(
 
     arguments = {"steps": 20, "validation": validation}
     straight = small_path([2.0, 1.0], **arguments)
-    monkeypatch.setattr(path_module._Fitter, "fit", fit_and_count)
+    monkeypatch.setattr(Fitter, "fit", fit_and_count)
     with pytest.raises(KeyboardInterrupt):
         small_path([2.0, 1.0], checkpoint=tmp_path, **arguments)
     path = small_path([2.0, 1.0], checkpoint=tmp_path, **arguments)
@@ -211,6 +211,13 @@ def test_best_and_simplest() -> None:
         _ = made_up(scored=False).best
 
 
+def two_layers() -> Any:
+    """Return a network whose loss has no slope where all kernels are zero."""
+    inputs = keras.Input((8,))
+    hidden = keras.layers.Dense(4, "tanh")(inputs)
+    return keras.Model(inputs, keras.layers.Dense(1)(hidden))
+
+
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no-prox": ({"regularizer": OrthogonalRegularizer()}, "`method`"),
     "no-strongest": ({"regularizer": L2(1.0)}, "never makes all weights zero"),
@@ -219,6 +226,17 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "data": ({"data": (np.ones((3, 8)), np.ones((4, 1)))}, "`data`"),
     "validation": ({"validation": 1.5}, "`validation`"),
     "factors": ({"factors": [-1.0]}, "`factors`"),
+    "no-factors": ({"factors": []}, "`factors`.*factors=\\[\\]"),
+    "factors-number": ({"factors": 2.5}, "`factors`.*factors=2.5"),
+    "flat": ({"build": two_layers}, "the loss is flat"),
+    "build": ({"build": 3}, "`build`"),
+    "empty": ({"data": (np.ones((0, 8)), np.ones((0, 1)))}, "`data`"),
+    "no-target": ({"data": (np.ones((3, 8)), None)}, "`data`"),
+    "held-out": ({"validation": (np.ones((3, 8)),)}, "`validation`"),
+    "batch-size": ({"batch_size": 0}, "`batch_size`"),
+    "patience": ({"patience": 0}, "`patience`"),
+    "seed": ({"seed": "a"}, "`seed`"),
+    "warm-start": ({"warm_start": 1}, "`warm_start`"),
 }
 
 

@@ -1,0 +1,208 @@
+"""The function that fits a whole path, with folds, patience and a progress bar."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_regx._core import validation as check
+from keras_regx.path.data import OWNER, Data, as_arrays, splits_of
+from keras_regx.path.fitting import Fitter
+from keras_regx.path.result import PathPoint, RegularizationPath
+from keras_regx.regularizers import Regularizer
+from keras_regx.regularizers import get as get_regularizer
+
+
+def regularization_path(
+    build: Callable[[], Any],
+    data: tuple[Any, Any],
+    regularizer: Any,
+    factors: int | Sequence[float] = 30,
+    *,
+    pattern: str = "*/kernel",
+    method: str = "prox",
+    loss: Any = "mse",
+    optimizer: Any = None,
+    steps: int = 1000,
+    batch_size: int | None = None,
+    tolerance: float = 1e-6,
+    min_ratio: float = 1e-3,
+    validation: float | tuple[Any, Any] | None = None,
+    patience: int | None = None,
+    warm_start: bool = True,
+    checkpoint: Any = None,
+    progress: bool = True,
+    seed: int = 0,
+) -> RegularizationPath:
+    """Fit a model at every factor of a penalty, from the strongest to the weakest.
+
+        w(c) = argmin_w loss(w) + c f(w),    c = c_max, ..., c_max min_ratio
+
+    Every fit starts from the weights of the one before it. The step is compiled
+    once for the whole path: the factor is a variable.
+
+    Args:
+        build: Function without arguments that returns a new built model. Its
+            compile arguments are not used.
+        data: `(x, y)`, arrays of the same length.
+        regularizer: The penalty `f` at factor one, such as `L1(1.0)`.
+        factors: How many, spaced evenly on a logarithmic scale downward from the
+            smallest factor at which all penalized weights are zero; or the
+            factors themselves.
+        pattern: Which weights are penalized; see `keras_regx.Rule`.
+        method: `"prox"`: exact zeros, by `keras_regx.optimizers.Proximal`; `"loss"`:
+            the penalty is added to the loss.
+        loss: Loss, as in `compile`.
+        optimizer: Keras optimizer; copied for each model. None: Adam(0.01).
+        steps: Int > 0. Most optimizer steps at each factor.
+        batch_size: Int, or None for all data at once. Of the last, incomplete batch
+            of each round through the data nothing is used.
+        tolerance: Number >= 0. A fit ends early when 25 steps change no weight by
+            more than this, relative to the largest weight; 0 never ends early.
+        min_ratio: Number in (0, 1). Weakest factor relative to the strongest.
+        validation: Share of the data (float), `(x, y)`, a number of folds (int >= 2),
+            or None.
+        patience: End the path when this many factors in a row have not improved
+            the validation loss; None never does.
+        warm_start: Boolean. False starts every fit from the initial weights.
+        checkpoint: Folder in which every finished fit is kept, so that a path that
+            was interrupted goes on where it stopped; or None.
+        progress: Boolean. Show a progress bar (needs `rich`).
+        seed: Int. Shuffles batches, validation share and folds.
+
+    Returns:
+        A `RegularizationPath`: `.factors`, `.best`, `.simplest`, `.table()`,
+        `.plot(path)`, and a `PathPoint` per factor with its weights.
+
+    Raises:
+        ValueError: Naming the argument and the value received; also where the
+            strongest factor is not defined: for a penalty that never makes
+            weights zero, and for a network that is flat at zero weights.
+
+    Reference: Friedman, Hastie and Tibshirani (2010), J. Stat. Software 33(1).
+
+    Example:
+
+    >>> import keras
+    >>> import numpy as np
+    >>> from keras_regx import regularization_path
+    >>> from keras_regx.regularizers import L1
+    >>> def build():
+    ...     inputs = keras.Input((3,))
+    ...     return keras.Model(inputs, keras.layers.Dense(1)(inputs))
+    >>> x = np.eye(3)
+    >>> y = np.array([[3.0], [-2.0], [1.0]])
+    >>> sgd = keras.optimizers.SGD(0.5)
+    >>> path = regularization_path(
+    ...     build, (x, y), L1(1.0), [4.0, 1.0, 0.1], optimizer=sgd, progress=False)
+    >>> [point.nonzero for point in path]
+    [0, 2, 2]
+    """
+    x, y = as_arrays(data)
+    if not callable(build):
+        check.fail(OWNER, "build", "a function that returns a built model", build)
+    if patience is not None:
+        check.integer(OWNER, "patience", patience, minimum=1)
+    seed = check.integer(OWNER, "seed", seed, minimum=0)
+    min_ratio = check.number(OWNER, "min_ratio", min_ratio, above=0, below=1)
+    if batch_size is None:
+        batch_size = len(x)
+    fitter = Fitter(
+        build=build,
+        penalty=_penalty(regularizer, method),
+        pattern=pattern,
+        method=method,
+        loss=keras.losses.get(loss),
+        optimizer=keras.optimizers.get(optimizer or keras.optimizers.Adam(0.01)),
+        steps=check.integer(OWNER, "steps", steps, minimum=1),
+        batch_size=check.integer(OWNER, "batch_size", batch_size, minimum=1),
+        tolerance=check.number(OWNER, "tolerance", tolerance, minimum=0),
+        seed=seed,
+        warm_start=check.boolean(OWNER, "warm_start", warm_start),
+    )
+    training, splits = splits_of((x, y), validation, seed)
+    if isinstance(factors, Integral):
+        count = check.integer(OWNER, "factors", factors, minimum=2)
+        values = fitter.strongest(training) * np.geomspace(1.0, min_ratio, count)
+    else:
+        values = _falling(factors)
+    folders = len(splits) if len(splits) != 1 else 0
+    total = len(values) * (folders + 1)
+    with _progress_bar(total, shown=progress) as tick:
+
+        def run(part: Data, held_out: Data | None, name: str) -> list[PathPoint]:
+            folder = None if checkpoint is None else Path(checkpoint) / name
+            end_early = patience if len(splits) == 1 else None
+            points = fitter.run(values, part, held_out, folder, tick)
+            return list(_until(points, end_early))
+
+        if len(splits) == 1:
+            points = run(*splits[0], "path")
+        else:
+            folds = [run(*split, f"fold{i}") for i, split in enumerate(splits)]
+            points = run(training, None, "path")
+            if folds:
+                points = [
+                    _scored(p, fold) for p, *fold in zip(points, *folds, strict=True)
+                ]
+                points = list(_until(points, patience))
+    return RegularizationPath(points, repr(regularizer))
+
+
+def _falling(factors: Any) -> np.ndarray:
+    """Return the factors that were given, strongest first."""
+    listed = [*factors] if isinstance(factors, Iterable) else []
+    if not listed:
+        check.fail(OWNER, "factors", "how many, or a list of numbers", factors)
+    numbers = [check.number(OWNER, "factors", f, minimum=0) for f in listed]
+    return np.sort(numbers)[::-1]
+
+
+def _penalty(regularizer: Any, method: str) -> Regularizer:
+    """Return the penalty, once it is known that the method can use it."""
+    penalty = get_regularizer(regularizer)
+    if not isinstance(penalty, Regularizer):
+        check.fail(OWNER, "regularizer", "a keras_regx regularizer", regularizer)
+    check.choice(OWNER, "method", method, ("prox", "loss"))
+    if method == "prox" and not penalty.proximable:
+        expected = f"'loss' for {type(penalty).__name__}, which has no prox"
+        check.fail(OWNER, "method", expected, method)
+    return penalty
+
+
+def _until(points: Iterable[PathPoint], patience: int | None) -> Iterator[PathPoint]:
+    """Yield points until `patience` of them in a row have not improved the score."""
+    best, waited = float("inf"), 0
+    for point in points:
+        yield point
+        if patience is None or point.score is None:
+            continue
+        waited = 0 if point.score < best else waited + 1
+        best = min(best, point.score)
+        if waited >= patience:
+            return
+
+
+def _scored(point: PathPoint, folds: Sequence[PathPoint]) -> PathPoint:
+    """Return the point of all data with the mean score of the folds and its error."""
+    scores = np.array([fold.score for fold in folds], "float64")
+    error = scores.std(ddof=1) / np.sqrt(len(scores))
+    return replace(point, score=float(scores.mean()), error=float(error))
+
+
+@contextmanager
+def _progress_bar(total: int, *, shown: bool) -> Iterator[Callable[[], None]]:
+    """Yield a function that moves the bar by one fit."""
+    if not shown:
+        yield lambda: None
+        return
+    from rich.progress import Progress  # noqa: PLC0415  (Keras brings rich along)
+
+    with Progress() as bar:
+        task = bar.add_task("Regularization path", total=total)
+        yield lambda: bar.advance(task)
