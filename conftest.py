@@ -41,6 +41,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     named = config.args_source is pytest.Config.ArgsSource.ARGS
     if named or option.collectonly or hasattr(config, "workerinput"):
         return
+    if getattr(option, "cov_source", None):
+        return  # Coverage has already settled on one process.
     if getattr(option, "numprocesses", 0) is None:  # Neither `-n` nor without xdist.
         option.numprocesses, option.maxprocesses = "auto", 4
         option.dist = "loadfile"  # A document's examples share their names.

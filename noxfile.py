@@ -111,5 +111,6 @@ def bench(session: nox.Session, backend: str) -> None:
 def coverage(session: nox.Session) -> None:
     """Measure which lines the suite reaches on JAX."""
     install(session, "jax", "test", "oracles", "coverage")
-    args = ["--cov", "--cov-report=term-missing:skip-covered", *session.posargs]
+    report = ["--cov", "--cov-report=term-missing:skip-covered"]
+    args = [*EVERYTHING, *report, *session.posargs]
     session.run("pytest", *args, env=environment(session, "jax"))
