@@ -11,7 +11,12 @@ import pytest
 
 import keras_regx
 from keras_regx import Rule
-from keras_regx.callbacks import PenaltyLogger, ProjectAtEnd, SparsityLogger
+from keras_regx.callbacks import (
+    AdvanceSchedules,
+    PenaltyLogger,
+    ProjectAtEnd,
+    SparsityLogger,
+)
 from keras_regx.constraints import NonNeg, UnitNorm
 from keras_regx.optimizers import Proximal
 from keras_regx.regularizers import L1, L2
@@ -161,8 +166,9 @@ def test_project_at_start_and_each_epoch() -> None:
         (SparsityLogger, {"tolerance": -1.0}, "`tolerance`"),
         (SparsityLogger, {"axis": "filters"}, "`axis`"),
         (ProjectAtEnd, {"at_start": 1}, "`at_start`"),
+        (AdvanceSchedules, {"log": 1}, "`log`"),
     ],
-    ids=["rules", "tolerance", "axis", "at_start"],
+    ids=["rules", "tolerance", "axis", "at_start", "log"],
 )
 def test_wrong_arguments(callback: Any, arguments: Any, message: str) -> None:
     """A wrong argument is named."""

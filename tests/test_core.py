@@ -400,6 +400,21 @@ def test_not_an_identifier(identifier: Any) -> None:
         r.get(identifier)
 
 
+@pytest.mark.parametrize(
+    ("get", "other", "expected"),
+    [
+        (r.get, c.NonNeg(), "a regularizer, not a constraint"),
+        (r.get, keras.constraints.NonNeg, "a regularizer, not a constraint"),
+        (c.get, r.L2(), "a constraint, not a regularizer"),
+        (r.SetDistance, r.L2(), "a constraint, not a regularizer"),
+    ],
+)
+def test_other_kind(get: Any, other: Any, expected: str) -> None:
+    """A constraint is no regularizer, though both are callable."""
+    with pytest.raises(ValueError, match=f"Expected {expected}. Received"):
+        get(other)
+
+
 @pytest.mark.parametrize("config", [{}, {"config": {}}, "l2", 3])
 def test_malformed_configuration(config: Any) -> None:
     """A dictionary without a class name is refused."""

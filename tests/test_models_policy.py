@@ -215,6 +215,32 @@ def test_apply_takes_a_built_model() -> None:
         ALL.apply(keras.Sequential([layers.Dense(2)]))
 
 
+@pytest.mark.parametrize(
+    "look",
+    [
+        keras_regx.penalties,
+        keras_regx.total_penalty,
+        keras_regx.violations,
+        keras_regx.project,
+        keras_regx.report,
+    ],
+)
+def test_looking_takes_a_built_model(look: Any) -> None:
+    """Nothing is said of a model that has no weights yet, nor of anything else."""
+    with pytest.raises(ValueError, match=r"Expected a Keras model or layer\. .* None"):
+        look(None)
+    with pytest.raises(ValueError, match="not built"):
+        look(keras.Sequential([layers.Dense(2)]))
+
+
+@pytest.mark.parametrize("scope", ["(", 3])
+def test_scope_is_a_regular_expression(scope: Any) -> None:
+    """Anything else is named."""
+    model = zoo.functional()[0]
+    with pytest.raises(ValueError, match="argument `scope` of penalties"):
+        keras_regx.penalties(model, scope)
+
+
 def test_preview_changes_nothing_and_tells_all() -> None:
     """The preview has a row per weight that is matched, and notes for the rest."""
     model = zoo.functional()[0]

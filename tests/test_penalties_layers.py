@@ -165,6 +165,23 @@ def test_fisher_of_a_linear_gaussian_model_is_exact() -> None:
     np.testing.assert_allclose(fisher[kernel.path][:, 0], expected, rtol=0.25)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"x": np.ones((0, 2))}, "x"),
+        ({"draws": 0}, "draws"),
+        ({"distribution": "poisson"}, "distribution"),
+        ({"seed": "a"}, "seed"),
+    ],
+    ids=["x", "draws", "distribution", "seed"],
+)
+def test_wrong_arguments_of_the_fisher(arguments: dict[str, Any], named: str) -> None:
+    """A wrong argument is named."""
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    with pytest.raises(ValueError, match=f"argument `{named}` of diagonal_fisher"):
+        r.diagonal_fisher(model, **({"x": np.ones((2, 2))} | arguments))
+
+
 @slow_on("jax")
 def test_consolidate_hands_the_fisher_over() -> None:
     """After `consolidate` each weight costs what its Fisher information says."""

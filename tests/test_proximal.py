@@ -384,6 +384,7 @@ def test_unmatched_rule_is_an_error() -> None:
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "no-inner": ({"inner": None}, "`inner`"),
     "loss-scale": ({"inner": KO.LossScaleOptimizer(KO.SGD())}, "`inner`"),
     "inner-ema": ({"inner": KO.SGD(use_ema=True)}, "use_ema=True to Proximal"),
     "no-rules": ({"rules": []}, "`rules`"),
@@ -395,6 +396,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "keras-own": (
         {"rules": [Rule("*", regularizer=keras.regularizers.L1(0.1))]},
         "proximable",
+    ),
+    "constraint": (
+        {"rules": [Rule("*", regularizer=L1(0.1), constraint="non_neg")]},
+        "a Policy sets constraints",
     ),
     "joint": ({"rules": [Rule("*", regularizer=L2(), joint="all")]}, "joint"),
     "metric": ({"metric": "mahalanobis"}, "`metric`"),

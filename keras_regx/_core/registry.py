@@ -23,11 +23,14 @@ class Registry:
     Args:
         kind: What error messages call the objects, such as `"regularizer"`.
         fallback: Keras' module of the same kind, asked for what is unknown here.
+        unlike: Keras' base class of the other kind, whose objects are callable too
+            and would be taken for one of this kind.
     """
 
-    def __init__(self, kind: str, fallback: Any) -> None:
+    def __init__(self, kind: str, fallback: Any, unlike: type) -> None:
         self.kind = kind
         self.fallback = fallback
+        self.unlike = unlike
         self.classes: dict[str, type] = {}
         self._by_name: dict[str, type] = {}
 
@@ -78,7 +81,17 @@ class Registry:
 
         Raises:
             ValueError: If nothing is known by that name; near misses are named.
+                If it is an object of the other kind.
         """
+        found = self._find(identifier)
+        if isinstance(found, self.unlike):
+            other = self.unlike.__name__.lower()
+            raise ValueError(  # noqa: TRY004  (as every rejected argument)
+                f"Expected a {self.kind}, not a {other}. Received: {identifier!r}"
+            )
+        return found
+
+    def _find(self, identifier: Any) -> Any:
         if identifier is None:
             return None
         if isinstance(identifier, dict):

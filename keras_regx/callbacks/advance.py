@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from keras_regx._core import validation as check
 from keras_regx._core.counter import StepReader, parts
 from keras_regx.regularizers.scheduled import Scheduled
 from keras_regx.schedules import scheduled_penalties
@@ -50,7 +51,7 @@ class AdvanceSchedules(keras.callbacks.Callback):
 
     def __init__(self, log: bool = True) -> None:
         super().__init__()
-        self.log = log
+        self.log = check.boolean(self, "log", log)
         self._penalties: dict[str, Scheduled] = {}
         self._step = -1
 

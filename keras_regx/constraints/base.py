@@ -11,7 +11,9 @@ from keras_regx._core.config import Configurable
 from keras_regx._core.registry import Registry
 from keras_regx.ops.numerics import EPSILON, compute_dtype, dtype_of, safe_norm, upcast
 
-registry = Registry("constraint", keras.constraints)
+registry = Registry(
+    "constraint", keras.constraints, unlike=keras.regularizers.Regularizer
+)
 register = registry.register
 
 

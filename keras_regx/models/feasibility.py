@@ -4,6 +4,7 @@ from typing import Any
 
 from keras import ops
 
+from keras_regx.models.sites import require_weights
 from keras_regx.ops.numerics import safe_norm
 
 
@@ -21,6 +22,9 @@ def violations(model: Any) -> dict[str, float]:
         Dictionary from path to Euclidean distance, 0 for a weight in its set,
         for every constrained weight, in the order of the weights.
 
+    Raises:
+        ValueError: If the model is no model or layer, or not built.
+
     Example:
 
     >>> import keras
@@ -34,6 +38,7 @@ def violations(model: Any) -> dict[str, float]:
     >>> [round(v, 4) for v in keras_regx.violations(model).values()]
     [0.0]
     """
+    require_weights(model)
     found: dict[str, float] = {}
     for variable in model.weights:
         if variable.constraint is not None:
@@ -65,9 +70,13 @@ def project(model: Any) -> Any:
     Returns:
         The model: the same object.
 
+    Raises:
+        ValueError: If the model is no model or layer, or not built.
+
     A constraint that is no projection, such as `MinMaxNorm` with a rate below 1,
     is applied once.
     """
+    require_weights(model)
     for variable in model.weights:
         if variable.constraint is not None:
             # On TensorFlow `convert_to_tensor` gives a variable back as it is.

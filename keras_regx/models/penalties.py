@@ -7,8 +7,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_regx._core import validation as check
 from keras_regx._core.config import Configurable
 from keras_regx._core.registry import snake_case
+from keras_regx.models.sites import require_weights
 from keras_regx.regularizers import Scaled, Sum
 
 
@@ -28,6 +30,10 @@ def penalties(model: Any, scope: str | None = None) -> dict[str, Any]:
     Returns:
         Dictionary from name to scalar tensor, in the order of the weights.
 
+    Raises:
+        ValueError: If the model is no model or layer, or not built, or the scope
+            is no regular expression.
+
     Example:
 
     >>> import keras
@@ -40,7 +46,8 @@ def penalties(model: Any, scope: str | None = None) -> dict[str, Any]:
     >>> float(keras_regx.total_penalty(model))
     2.0
     """
-    matches = re.compile(scope or "").match
+    require_weights(model)
+    matches = _pattern(scope).match
     values: dict[str, Any] = {}
     for variable in model.trainable_weights:
         regularizer = variable.regularizer
@@ -58,6 +65,16 @@ def penalties(model: Any, scope: str | None = None) -> dict[str, Any]:
             name = f"{base}_{count}"
         values[name] = value
     return values
+
+
+def _pattern(scope: Any) -> re.Pattern[str]:
+    expected = "a regular expression or None"
+    if scope is not None and not isinstance(scope, str):
+        check.fail("penalties", "scope", expected, scope)
+    try:
+        return re.compile(scope or "")
+    except re.error as error:
+        check.fail("penalties", "scope", f"{expected} ({error})", scope)
 
 
 def total_penalty(model: Any, scope: str | None = None) -> Any:

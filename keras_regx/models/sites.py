@@ -89,15 +89,7 @@ def sites(model: Any) -> list[Site]:
     >>> [(site.slot, site.shape) for site in sites(model)]
     [('kernel', (3, 2)), ('bias', (2,))]
     """
-    if not isinstance(model, keras.Layer):
-        raise ValueError(  # noqa: TRY004  (as every rejected argument)
-            f"Expected a Keras model or layer. Received: {model!r}"
-        )
-    if not model.built:
-        raise ValueError(
-            f"The model {model.name!r} is not built, so it has no weights to look "
-            "at. Call it on data, or give it an Input, first."
-        )
+    require_weights(model)
     owners: dict[int, tuple[Any, tuple[Any, ...]]] = {}
     attributes: dict[int, list[tuple[Any, str]]] = {}
     states: set[int] = set()
@@ -128,6 +120,19 @@ def sites(model: Any) -> list[Site]:
             )
         )
     return found
+
+
+def require_weights(model: Any) -> None:
+    """Raise a ValueError unless `model` is a model or layer that has been built."""
+    if not isinstance(model, keras.Layer):
+        raise ValueError(  # noqa: TRY004  (as every rejected argument)
+            f"Expected a Keras model or layer. Received: {model!r}"
+        )
+    if not model.built and not model.weights:
+        raise ValueError(
+            f"The model {model.name!r} is not built, so it has no weights to look "
+            "at. Call it on data, or give it an Input, first."
+        )
 
 
 def _walk(model: Any) -> Iterator[tuple[Any, tuple[Any, ...]]]:

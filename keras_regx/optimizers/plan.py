@@ -102,6 +102,9 @@ def check_rules(rules: Any) -> list[Rule]:
         if not isinstance(rule, Rule) or rule.joint is not None:
             check.fail("Proximal", "rules", "a list of Rule, none of them joint", rule)
         arguments = rule.arguments()
+        if "constraint" in arguments or "regularizer" not in arguments:
+            expected = "rules that set a regularizer; a Policy sets constraints"
+            check.fail("Proximal", "rules", expected, rule)
         regularizer = arguments["regularizer"]
         if regularizer is not None and not getattr(regularizer, "proximable", False):
             reason = getattr(regularizer, "no_prox_reason", "it has no `prox`")

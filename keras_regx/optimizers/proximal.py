@@ -339,6 +339,8 @@ def portable(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_inner(inner: Any) -> None:
+    if inner is None:
+        check.fail("Proximal", "inner", "a Keras optimizer or its name", inner)
     if isinstance(inner, keras.optimizers.LossScaleOptimizer):
         expected = (
             "an optimizer without loss scaling; put the LossScaleOptimizer outside: "

@@ -13,7 +13,9 @@ from keras_regx._core.saveable import Saveable
 from keras_regx.ops.numerics import compute_dtype, dtype_of, upcast
 from keras_regx.ops.thresholds import soft_threshold
 
-registry = Registry("regularizer", keras.regularizers)
+registry = Registry(
+    "regularizer", keras.regularizers, unlike=keras.constraints.Constraint
+)
 register = registry.register
 
 

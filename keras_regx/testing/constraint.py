@@ -1,7 +1,6 @@
 """The battery of properties that every constraint has, as one call."""
 
 import copy
-import inspect
 import pickle
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_regx.constraints import get
 from keras_regx.ops.numerics import EPSILON
 from keras_regx.testing.regularizer import is_importable
 
@@ -59,10 +59,9 @@ def check_constraint(
     ...     print(str(error).split(":")[0])
     MaxNorm, shape (4,)
     """
-    if inspect.isclass(constraint):
-        constraint = constraint()
     if not callable(constraint):
         raise TypeError(f"Expected a constraint. Received: constraint={constraint!r}")
+    constraint = get(constraint)
     rng = np.random.default_rng(seed)
     tried = [shape for shape in shapes if _accepts(constraint, shape, rng)]
     if not tried:

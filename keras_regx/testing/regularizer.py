@@ -1,7 +1,6 @@
 """The battery of properties that every penalty has, as one call."""
 
 import copy
-import inspect
 import pickle
 import sys
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_regx._core.config import Configurable
+from keras_regx.regularizers import get
 
 Shape = tuple[int, ...]
 SHAPES: tuple[Shape, ...] = ((4,), (5, 4), (4, 4), (3, 3, 2, 4))
@@ -38,6 +38,7 @@ def check_regularizer(
 
     Raises:
         AssertionError: Naming the penalty, the property, and what to do.
+        ValueError: For a class that needs arguments, or a constraint.
 
     Example:
 
@@ -54,10 +55,9 @@ def check_regularizer(
     ...     print(str(error).split(".")[0])
     Forgotten: defines `call`, which Keras never uses
     """
-    if inspect.isclass(regularizer):
-        regularizer = regularizer()
     if not callable(regularizer):
         raise TypeError(f"Expected a penalty. Received: regularizer={regularizer!r}")
+    regularizer = get(regularizer)
     name = type(regularizer).__name__
     rng = np.random.default_rng(seed)
     try:
