@@ -1,9 +1,18 @@
 """Configuration, representation and equality, all derived from `__init__`."""
 
 import inspect
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Self
 
 import keras
+
+_signature = lru_cache(maxsize=1024)(inspect.signature)
+
+
+def parameters_of(cls: type) -> Mapping[str, inspect.Parameter]:
+    """Return the parameters of a class; models ask for those of a few, often."""
+    return _signature(cls).parameters
 
 
 class Configurable:
@@ -30,7 +39,7 @@ class Configurable:
     def argument_names(cls) -> tuple[str, ...]:
         """Return the names of the `__init__` arguments, in order."""
         variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-        parameters = inspect.signature(cls).parameters.values()
+        parameters = parameters_of(cls).values()
         return tuple(p.name for p in parameters if p.kind not in variadic)
 
     def arguments(self) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """What each penalty of a model costs now, by name, and their sum."""
 
-import inspect
 import re
 from typing import Any
 
@@ -8,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_regx._core import validation as check
-from keras_regx._core.config import Configurable
+from keras_regx._core.config import Configurable, parameters_of
 from keras_regx._core.registry import snake_case
 from keras_regx.models.sites import require_weights
 from keras_regx.regularizers import Scaled, Sum
@@ -139,7 +138,7 @@ def shown(obj: Any) -> str | None:
         given = obj.arguments() if isinstance(obj, Configurable) else obj.get_config()
     except (AttributeError, NotImplementedError):  # Functions, classes of others.
         return getattr(obj, "__name__", None) or repr(obj)
-    parameters = inspect.signature(type(obj)).parameters
+    parameters = parameters_of(type(obj))
     texts = []
     for i, (name, value) in enumerate(given.items()):
         if name in parameters and value == parameters[name].default and i > 0:

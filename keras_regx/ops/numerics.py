@@ -111,11 +111,11 @@ def safe_norm(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
         return ops.sum(x, axis=axes, keepdims=keepdims)
     scale = ops.stop_gradient(ops.max(ops.absolute(x), axis=axes, keepdims=True))
     usable = (scale > 0) & (scale < float("inf"))
-    scale = ops.where(usable, scale, ops.ones_like(scale))
+    scale = ops.where(usable, scale, 1.0)
     total = ops.sum(ops.square(x / scale), axis=axes, keepdims=True)
     is_zero = ops.equal(total, 0)
-    root = ops.sqrt(ops.where(is_zero, ops.ones_like(total), total))
-    norm = ops.where(is_zero, ops.zeros_like(total), scale * root)
+    root = ops.sqrt(ops.where(is_zero, 1.0, total))
+    norm = ops.where(is_zero, 0.0, scale * root)
     return norm if keepdims else ops.squeeze(norm, axis=axes)
 
 
