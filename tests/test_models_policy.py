@@ -211,6 +211,8 @@ def test_apply_takes_a_built_model() -> None:
     """Anything else is an error that says what to do."""
     with pytest.raises(ValueError, match="argument `model`"):
         ALL.apply(layers.Dense(2))
+    with pytest.raises(ValueError, match="argument `model`"):
+        ALL.remove(None)
     with pytest.raises(ValueError, match="not built"):
         ALL.apply(keras.Sequential([layers.Dense(2)]))
 

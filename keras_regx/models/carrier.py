@@ -21,19 +21,11 @@ from keras_regx._core.counter import TrackedNumber, parts
 from keras_regx._core.saveable import PerVariable
 from keras_regx.models.cloning import layers_of_sequential
 from keras_regx.models.joint import OfModel
-from keras_regx.models.rules import UNTOUCHED
 from keras_regx.models.sites import Site, sites
+from keras_regx.models.slots import Before, Change, read, restore, write
+from keras_regx.models.winners import changes_of
 
 NAME = "ModelWithPolicy"
-
-
-@dataclass
-class Before:
-    """What a variable and its slots had before any policy."""
-
-    regularizer: Any = None
-    constraint: Any = None
-    slots: list[tuple[Any, Any]] | None = None
 
 
 @dataclass
@@ -49,15 +41,6 @@ class Attached:
     policies: list[Any] = field(default_factory=list)
     matches: list[list[list[int]]] = field(default_factory=list)
     before: dict[int, Before] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Change:
-    """What a policy gives to one weight; `UNTOUCHED` for a field it leaves alone."""
-
-    site: Site
-    regularizer: Any = UNTOUCHED
-    constraint: Any = UNTOUCHED
 
 
 def attached(model: Any) -> Attached | None:
@@ -78,14 +61,14 @@ def attach(model: Any, policy: Any, changes: dict[int, Change], match: Any) -> N
     state.policies.append(policy)
     state.matches.append(match)
     for index, change in changes.items():
-        now = _read(change.site)
+        now = read(change.site)
         state.before.setdefault(index, now)
-        _write(change, now if again else None)
+        write(change, now if again else None)
     _hold_state(model)
     _retrace(model)
 
 
-def detach(model: Any, policy: Any, changes_of: Any) -> None:
+def detach(model: Any, policy: Any) -> None:
     """Undo all changes, then make those of the remaining policies again."""
     state = attached(model)
     if state is None or policy not in state.policies:
@@ -94,66 +77,19 @@ def detach(model: Any, policy: Any, changes_of: Any) -> None:
             f"{state.policies if state else []}"
         )
     found = sites(model)
-    now = {index: _read(found[index]) for index in state.before}
+    now = {index: read(found[index]) for index in state.before}
     for index, before in state.before.items():
-        _restore(found[index], before)
+        restore(found[index], before)
     position = state.policies.index(policy)
     del state.policies[position], state.matches[position]
     if state.policies:
         for other, match in zip(state.policies, state.matches, strict=True):
-            for index, change in changes_of(other, found, match).items():
-                _write(change, now[index])
+            for index, change in changes_of(other.rules, found, match).items():
+                write(change, now[index])
     else:
         _become(model, _base_of(model))
     _hold_state(model)
     _retrace(model)
-
-
-def _read(site: Site) -> Before:
-    slots = [
-        (
-            getattr(holder, f"{stem}_regularizer", None),
-            getattr(holder, f"{stem}_constraint", None),
-        )
-        for holder, stem in site.holders
-    ]
-    return Before(site.variable.regularizer, site.variable.constraint, slots)
-
-
-def _write(change: Change, now: Before | None) -> None:
-    """Set the variable, which training reads, and the slots, which saving reads.
-
-    Where an equal object is there `now`, it stays, with the reference it has taken.
-    """
-    site = change.site
-    for kind in ("regularizer", "constraint"):
-        value = getattr(change, kind)
-        if value is UNTOUCHED:
-            continue
-        if now is not None and getattr(now, kind) == value:
-            value = getattr(now, kind)
-        setattr(site.variable, kind, value)
-        lives_in_model = isinstance(value, OfModel)
-        for holder, stem in site.holders:
-            _set_slot(holder, f"{stem}_{kind}", None if lives_in_model else value)
-
-
-def _restore(site: Site, before: Before) -> None:
-    site.variable.regularizer = before.regularizer
-    site.variable.constraint = before.constraint
-    same = (before.regularizer, before.constraint)
-    slots = before.slots or [same] * len(site.holders)
-    for (holder, stem), (regularizer, constraint) in zip(
-        site.holders, slots, strict=True
-    ):
-        _set_slot(holder, f"{stem}_regularizer", regularizer)
-        _set_slot(holder, f"{stem}_constraint", constraint)
-
-
-def _set_slot(holder: Any, attribute: str, value: Any) -> None:
-    if hasattr(holder, attribute):
-        # Not Layer.__setattr__: a built layer tracks nothing new; the model does.
-        object.__setattr__(holder, attribute, value)
 
 
 def _hold_state(model: Any) -> None:
@@ -214,7 +150,7 @@ class ModelWithPolicy:
         cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
     ) -> Any:
         """Build the model, and let the policies do what they did."""
-        from keras_regx.models.policy import Policy, changes_of  # noqa: PLC0415  (cycle)
+        from keras_regx.models.policy import Policy  # noqa: PLC0415  (cycle)
 
         model = keras.saving.deserialize_keras_object(
             config["model"], custom_objects=custom_objects
@@ -223,7 +159,7 @@ class ModelWithPolicy:
         before = {int(i): _loaded_before(b) for i, b in config["before"].items()}
         for saved, match in zip(config["policies"], config["matches"], strict=True):
             policy = Policy.from_config(saved)
-            attach(model, policy, changes_of(policy, found, match), match)
+            attach(model, policy, changes_of(policy.rules, found, match), match)
         state = attached(model)
         if state is not None:
             state.before = before
@@ -265,14 +201,12 @@ def _init_functional(
     self: Any, inputs: Any, outputs: Any, name: str | None = None, **kwargs: Any
 ) -> None:
     """Build a copy of a functional model, as `clone_model` does, policies and all."""
-    from keras_regx.models.policy import changes_of  # noqa: PLC0415  (cycle)
-
     source, base = self._attached, self._base
     _become(self, base)
     base.__init__(self, inputs, outputs, name=name, **kwargs)
     found = sites(self)
     for policy, match in zip(source.policies, source.matches, strict=True):
-        attach(self, policy, changes_of(policy, found, match), match)
+        attach(self, policy, changes_of(policy.rules, found, match), match)
     state = attached(self)
     if state is not None:
         state.before = dict(source.before)

@@ -14,15 +14,12 @@ from keras_regx._core.config import Configurable
 from keras_regx._core.registry import PACKAGE
 from keras_regx._core.table import Column, Table, shape_text
 from keras_regx.models import carrier
-from keras_regx.models.binding import bind
-from keras_regx.models.carrier import Change
 from keras_regx.models.expressions import rules_from_json
-from keras_regx.models.joint import EffectivePenalty, JointPenalty
 from keras_regx.models.penalties import shown
 from keras_regx.models.rules import UNTOUCHED, Rule
 from keras_regx.models.sites import Site, sites
-
-FIELDS = ("regularizer", "constraint")
+from keras_regx.models.slots import FIELDS, Change
+from keras_regx.models.winners import changes_of, matches_of
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
@@ -82,8 +79,8 @@ class Policy(Configurable):
             a match, or without an effect, are in its notes.
         """
         found = sites(model)
-        match = self._match(found)
-        changes = changes_of(self, found, match)
+        match = matches_of(self.rules, found)
+        changes = changes_of(self.rules, found, match)
         rows = [_row(self, change, match, i) for i, change in changes.items()]
         inactive = sum(not row["active"] for row in rows)
         notes = [
@@ -121,12 +118,12 @@ class Policy(Configurable):
             check.fail(self, "model", "a keras.Model", model)
         check.boolean(self, "allow_unmatched", allow_unmatched)
         found = sites(model)
-        match = self._match(found)
+        match = matches_of(self.rules, found)
         if not allow_unmatched:
             for rule, indices in zip(self.rules, match, strict=True):
                 if not indices:
                     _fail_unmatched(rule, found)
-        changes = changes_of(self, found, match)
+        changes = changes_of(self.rules, found, match)
         _warn_without_effect(found, match, changes)
         carrier.attach(model, self, changes, match)
         return model
@@ -143,15 +140,10 @@ class Policy(Configurable):
         Raises:
             ValueError: If the policy is not applied to the model.
         """
-        carrier.detach(model, self, changes_of)
+        if not isinstance(model, keras.Model):
+            check.fail(self, "model", "a keras.Model", model)
+        carrier.detach(model, self)
         return model
-
-    def _match(self, found: list[Site]) -> list[list[int]]:
-        """Return, for each rule, the numbers of the weights it is about."""
-        return [
-            [i for i, site in enumerate(found) if not site.state and rule.matches(site)]
-            for rule in self.rules
-        ]
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -191,68 +183,6 @@ def policies(model: Any) -> list[Policy]:
     """
     state = carrier.attached(model)
     return list(state.policies) if state else []
-
-
-def changes_of(
-    policy: Policy, found: list[Site], match: list[list[int]]
-) -> dict[int, Change]:
-    """Return what a policy gives to each weight, by the weight's number.
-
-    Args:
-        policy: The policy.
-        found: The weights of the model.
-        match: For each rule, the numbers of the weights it is about.
-    """
-    winners: dict[str, dict[int, int]] = {field: {} for field in FIELDS}
-    for number, (rule, indices) in enumerate(zip(policy.rules, match, strict=True)):
-        for field in FIELDS:
-            if getattr(rule, field) is not UNTOUCHED:
-                winners[field] |= dict.fromkeys(indices, number)
-    given: dict[str, dict[int, Any]] = {field: {} for field in FIELDS}
-    joint: dict[int, list[int]] = {}
-    for field in FIELDS:
-        for index, number in sorted(winners[field].items()):
-            rule, site = policy.rules[number], found[index]
-            if "float" not in str(site.variable.dtype):
-                continue
-            if rule.joint is not None and rule.regularizer is not None:
-                joint.setdefault(number, []).append(index)
-            else:
-                given[field][index] = bind(getattr(rule, field), site)
-    for number, indices in joint.items():
-        given["regularizer"] |= _join(policy.rules[number], found, indices)
-    return {
-        i: Change(found[i], *(given[field].get(i, UNTOUCHED) for field in FIELDS))
-        for i in sorted({i for field in FIELDS for i in given[field]})
-    }
-
-
-def _join(rule: Rule, found: list[Site], indices: list[int]) -> dict[int, Any]:
-    """Return the penalties of a rule that binds several weights together."""
-    given: dict[int, Any] = dict.fromkeys(indices)
-    if rule.joint == "lora":
-        for index in indices:
-            site = found[index]
-            factors = [
-                i
-                for i, other in enumerate(found)
-                if other.layer is site.layer and "lora" in other.slot
-            ]
-            if factors:
-                given |= dict.fromkeys(factors)
-                given[factors[0]] = EffectivePenalty(rule.regularizer, site)
-            else:
-                given[index] = bind(rule.regularizer, site)
-        return given
-    groups: dict[int, list[int]] = {}
-    for index in indices:
-        if found[index].active:
-            key = id(found[index].layer) if rule.joint == "layer" else 0
-            groups.setdefault(key, []).append(index)
-    for members in groups.values():
-        together = [found[index] for index in members]
-        given[members[0]] = JointPenalty(rule.regularizer, together)
-    return given
 
 
 def _fail_unmatched(rule: Rule, found: list[Site]) -> None:
