@@ -352,6 +352,22 @@ def test_intersection_is_no_chain() -> None:
     np.testing.assert_allclose(nearest, [0.4, 0.4, 0.2], atol=1e-3)
 
 
+@pytest.mark.parametrize("member", [c.NonNeg(), keras.constraints.NonNeg()])
+def test_relaxed_aims_at_its_member(member: Any) -> None:
+    """Membership and distance are those of the set that is aimed at, Keras' too."""
+    relaxed = c.Relaxed(member, 0.5)
+    w = ops.convert_to_tensor([-3.0, 4.0])
+    assert float(relaxed.distance(w)) == pytest.approx(3.0)
+    assert [relaxed.contains(v) for v in (w, ops.abs(w))] == [False, True]
+    assert [c.Chain([member]).contains(v) for v in (w, ops.abs(w))] == [False, True]
+
+
+def test_radial_constraint_of_one_pixel() -> None:
+    """A single pixel is radial."""
+    w = ops.convert_to_tensor(np.full((1, 1, 2, 2), 3.0, "float32"))
+    np.testing.assert_array_equal(as_float64(c.RadialConstraint()(w)), 3.0)
+
+
 @pytest.mark.slow
 def test_battery_passes_for_ours_and_fails_for_others() -> None:
     """check_constraint accepts this package's and names what is wrong with others."""

@@ -400,6 +400,14 @@ def test_not_an_identifier(identifier: Any) -> None:
         r.get(identifier)
 
 
+@pytest.mark.parametrize(("l1", "l2"), [(0.0, 0.0), (0.5, 0.0), (0.0, 0.25)])
+def test_factor_of_zero_is_no_term(l1: float, l2: float) -> None:
+    """A factor of zero leaves the other term, in value and as a sum."""
+    x = ops.convert_to_tensor([3.0, -4.0])
+    assert float(r.L1L2(l1, l2)(x)) == 7 * l1 + 25 * l2
+    assert float((r.L1(1.0) + r.L1L2(l1, l2))(x)) == 7 * (1 + l1) + 25 * l2
+
+
 @pytest.mark.parametrize(
     ("get", "other", "expected"),
     [

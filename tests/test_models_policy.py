@@ -352,6 +352,30 @@ def test_total_penalty_is_differentiable() -> None:
     )
 
 
+def test_equal_paths_are_numbered() -> None:
+    """Two weights of one path are two entries, not one."""
+
+    class Twins(keras.Model):
+        def __init__(self) -> None:
+            super().__init__(name="twins")
+            self.left = layers.Dense(2, use_bias=False, name="body")
+            self.right = layers.Dense(2, use_bias=False, name="body")
+
+        def call(self, inputs: Any) -> Any:
+            return self.left(inputs) + self.right(inputs)
+
+    model = Twins()
+    model(np.ones((1, 3)))
+    rule = Rule("*/kernel", regularizer="l2", constraint=constraints.UnitNorm())
+    Policy([rule]).apply(model)
+    names = [f"twins/body/kernel/Regularizer/l2{end}" for end in ("", "_1")]
+    assert list(penalties(model)) == names
+    assert list(keras_regx.violations(model)) == [
+        "twins/body/kernel",
+        "twins/body/kernel_1",
+    ]
+
+
 def test_violations_and_project() -> None:
     """Initial weights violate a constraint until `project` moves them."""
     model = zoo.functional()[0]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from keras_regx import Rule, constraints, regularizers
+from keras_regx import Policy, Rule, constraints, penalties, regularizers
 from keras_regx.models import Site, sites
 from keras_regx.models.expressions import parse_object, parse_rule
 from tests import zoo
@@ -95,6 +95,24 @@ def test_sites_are_the_weights_in_order() -> None:
         assert [id(s.variable) for s in found] == [id(w) for w in model.weights]
         trained = {id(w) for w in model.trainable_weights}
         assert {id(s.variable) for s in found if not s.state} == trained
+
+
+def test_weights_in_containers() -> None:
+    """Weights that a layer keeps in a dictionary or a list have slots too."""
+
+    class Bank(keras.layers.Layer):
+        def build(self, input_shape: Any) -> None:
+            shape = (input_shape[-1], 2)
+            self.named = {"left": self.add_weight(shape, name="w0")}
+            self.listed = [self.add_weight(shape, name="right")]
+
+        def call(self, x: Any) -> Any:
+            return x @ self.named["left"] + x @ self.listed[0]
+
+    model = keras.Sequential([keras.Input((3,)), Bank(name="bank")], name="net")
+    assert [site.slot for site in sites(model)] == ["left", "right"]
+    Policy([Rule(slot="left", regularizer="l2")]).apply(model)
+    assert list(penalties(model)) == ["net/bank/w0/Regularizer/l2"]
 
 
 def test_variable_alone() -> None:

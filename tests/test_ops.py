@@ -446,6 +446,14 @@ def test_nan(row: Case) -> None:
 
 
 @pytest.mark.forward
+@pytest.mark.parametrize("k_entries", [0, 3])
+def test_none_and_all_of_the_largest(k_entries: int) -> None:
+    """The ends of the range of `k`, ties and NaN included."""
+    mask = k.top_k_mask(as_tensor([1.0, 1.0, np.nan], "float32"), k_entries)
+    np.testing.assert_array_equal(ops.convert_to_numpy(mask), [k_entries > 0] * 3)
+
+
+@pytest.mark.forward
 @each
 def test_empty(row: Case) -> None:
     """An empty tensor passes."""

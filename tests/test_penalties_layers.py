@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from scipy.special import expit, softmax
 
 from keras_regx import regularizers as r
 from keras_regx.callbacks import AdvanceSchedules
@@ -165,6 +166,31 @@ def test_fisher_of_a_linear_gaussian_model_is_exact() -> None:
     np.testing.assert_allclose(fisher[kernel.path][:, 0], expected, rtol=0.25)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("from_logits", [False, True], ids=["p", "logits"])
+@pytest.mark.parametrize("distribution", ["categorical", "bernoulli"])
+def test_fisher_of_a_classifier(distribution: str, from_logits: bool) -> None:
+    """For logits x W it is the mean of x_i^2 p_j (1 - p_j), for both kinds of p."""
+    link = {"categorical": "softmax", "bernoulli": "sigmoid"}[distribution]
+    layer = keras.layers.Dense(3, None if from_logits else link, use_bias=False)
+    model = keras.Sequential([keras.Input((2,)), layer])
+    w = np.array([[1.0, 0.0, -1.0], [0.5, -0.5, 0.2]])
+    layer.kernel.assign(w)
+    x = np.random.default_rng(0).normal(size=(32, 2)).astype("float32")
+    fisher = r.diagonal_fisher(
+        model,
+        x,
+        distribution=distribution,
+        from_logits=from_logits,
+        draws=60,
+        verbose=0,
+    )
+    logits = x @ w
+    p = softmax(logits, 1) if link == "softmax" else expit(logits)
+    expected = (x**2).T @ (p * (1 - p)) / len(x)
+    np.testing.assert_allclose(fisher[layer.kernel.path], expected, rtol=0.2)
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
@@ -282,6 +308,24 @@ def test_activity_layer_respects_masks(penalty: Any) -> None:
     assert values[0] == pytest.approx(values[1], rel=1e-6)
     kept = float(as_float64(penalty(x[mask])))
     assert values[0] == pytest.approx(kept, rel=1e-5)
+
+
+def test_activity_layer_means_over_what_is_kept() -> None:
+    """`"mean"` divides by the entries that are not masked."""
+    layer = ActivityRegularization(r.L1(1.0), reduction="mean")
+    layer(ACTIVATIONS, mask=ops.convert_to_tensor([True, False]))
+    assert float(as_float64(layer.losses[0])) == pytest.approx(1.5)
+
+
+def test_masked_matrices() -> None:
+    """A mask is for whole matrices where each of them has a penalty."""
+    penalty = r.BatchedOrthogonality(1.0)
+    x = np.random.default_rng(0).normal(size=(3, 2, 2)).astype("float32")
+    mask = np.array([True, False, True])
+    found = float(as_float64(penalty(x, mask=ops.convert_to_tensor(mask))))
+    assert found == pytest.approx(float(as_float64(penalty(x[mask]))), rel=1e-6)
+    with pytest.raises(ValueError, match="`mask` of BatchedOrthogonality"):
+        penalty(x, mask=ops.ones((3, 2), "bool"))
 
 
 def test_activity_penalty_is_float32_under_mixed_precision() -> None:
