@@ -12,6 +12,7 @@ import pytest
 from keras import ops
 
 from keras_regx import ops as k
+from keras_regx.ops.numerics import compute_dtype, dtype_of
 from tests.backends import (
     BACKEND,
     DTYPES,
@@ -326,7 +327,7 @@ def rounding(row: Case, dtype: str) -> float:
     """Return how far a result in `dtype` may be from the exact one."""
     if row.reduced and dtype in ("float16", "bfloat16"):
         return row.factor * EPS["float32"]
-    return max(2 * EPS[dtype], row.factor * EPS[k.compute_dtype(dtype)])
+    return max(2 * EPS[dtype], row.factor * EPS[compute_dtype(dtype)])
 
 
 @cache
@@ -356,7 +357,7 @@ def test_value(row: Case, dtype: str) -> None:
     x = sample(row, dtype)
     y = jitted(row)(x)
     half = dtype in ("float16", "bfloat16")
-    assert k.dtype_of(y) == ("float32" if row.reduced and half else dtype)
+    assert dtype_of(y) == ("float32" if row.reduced and half else dtype)
     expected = row.oracle(as_float64(x))
     assert tuple(y.shape) == expected.shape
     tolerance = rounding(row, dtype)
@@ -419,7 +420,7 @@ def test_polar_twice(row: Case, dtype: str) -> None:
     """The orthogonal factor of itself is itself."""
     fn = jitted(row)
     once = fn(sample(row, dtype))
-    tolerance = 1e-6 if k.compute_dtype(dtype) == "float32" else 1e-14
+    tolerance = 1e-6 if compute_dtype(dtype) == "float32" else 1e-14
     np.testing.assert_allclose(as_float64(fn(once)), as_float64(once), atol=tolerance)
 
 

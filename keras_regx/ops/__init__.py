@@ -2,23 +2,13 @@
 
 from keras_regx.ops.axes import as_matrix as as_matrix
 from keras_regx.ops.axes import group_rows as group_rows
-from keras_regx.ops.axes import group_size as group_size
 from keras_regx.ops.axes import resolve_axis as resolve_axis
 from keras_regx.ops.matrix import map_singular_values as map_singular_values
 from keras_regx.ops.matrix import singular_value_threshold as singular_value_threshold
 from keras_regx.ops.matrix import singular_values as singular_values
 from keras_regx.ops.matrix import svd as svd
 from keras_regx.ops.numerics import absolute as absolute
-from keras_regx.ops.numerics import accurate_sum as accurate_sum
-from keras_regx.ops.numerics import as_floating as as_floating
-from keras_regx.ops.numerics import as_parameter as as_parameter
-from keras_regx.ops.numerics import compute_dtype as compute_dtype
-from keras_regx.ops.numerics import dtype_of as dtype_of
-from keras_regx.ops.numerics import feasibility_tolerance as feasibility_tolerance
 from keras_regx.ops.numerics import safe_norm as safe_norm
-from keras_regx.ops.numerics import spread_nan as spread_nan
-from keras_regx.ops.numerics import upcast as upcast
-from keras_regx.ops.numerics import with_gradient_of as with_gradient_of
 from keras_regx.ops.order import project_monotonic as project_monotonic
 from keras_regx.ops.order import top_k_mask as top_k_mask
 from keras_regx.ops.polar import matrix_sign as matrix_sign

@@ -135,7 +135,7 @@ def as_floating(x: Any, owner: str, argument: str = "x") -> Any:
 
     Example:
 
-    >>> from keras_regx.ops import as_floating
+    >>> from keras_regx.ops.numerics import as_floating
     >>> try:
     ...     as_floating([1, 2], "my_function")
     ... except ValueError as error:
@@ -213,7 +213,7 @@ def feasibility_tolerance(dtype: str) -> float:
 
     Example:
 
-    >>> from keras_regx.ops import feasibility_tolerance
+    >>> from keras_regx.ops.numerics import feasibility_tolerance
     >>> feasibility_tolerance("float32") == 9 * 2.0**-23
     True
     """
