@@ -22,6 +22,7 @@ from tests.backends import (
     gradient,
     quick,
     slow_if_rare,
+    slow_on,
 )
 
 if TYPE_CHECKING:
@@ -481,6 +482,7 @@ def test_zero(row: Case) -> None:
     assert np.isfinite(gradient(jitted_loss(row)[0], x)).all()
 
 
+@slow_on("tensorflow")
 @each
 def test_gradient(row: Case) -> None:
     """The compiled gradient is the oracle's finite difference at a generic point."""

@@ -89,7 +89,7 @@ class Proximal(keras.optimizers.Optimizer):
     >>> sgd = keras.optimizers.SGD(0.5)
     >>> rule = Rule("*/kernel", regularizer=L1(0.2))
     >>> model.compile(Proximal(sgd, [rule]), loss="mse")
-    >>> history = model.fit(x, y, batch_size=4, epochs=100, verbose=0)
+    >>> history = model.fit(x, y, batch_size=4, epochs=30, verbose=0)
     >>> [float(w) != 0 for w in model.weights[0][:, 0]]
     [True, False, True, False]
     """

@@ -57,10 +57,8 @@ def diagonal_fisher(
     >>> import keras, numpy as np
     >>> from keras_regx.regularizers import diagonal_fisher
     >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    >>> x = np.array([[1.0], [3.0]])
-    >>> fisher = diagonal_fisher(
-    ...     model, x, distribution="normal", draws=200, verbose=0
-    ... )
+    >>> x = np.repeat([[1.0], [3.0]], 200, axis=0)
+    >>> fisher = diagonal_fisher(model, x, distribution="normal", verbose=0)
     >>> bool(3.0 < fisher[model.layers[0].kernel.path].item() < 7.0)  # mean of x^2 is 5
     True
     """
