@@ -24,9 +24,9 @@ def slow_if_rare(dtype: str) -> list[Any]:
     return [] if dtype == "float32" else [pytest.mark.slow]
 
 
-def slow_on(backend: str) -> Callable[[Any], Any]:
-    """Return the mark of a test that takes long on one backend only."""
-    return pytest.mark.slow if backend == BACKEND else lambda test: test
+def slow_on(*backends: str) -> Callable[[Any], Any]:
+    """Return the mark of a test that takes long on some backends only."""
+    return pytest.mark.slow if BACKEND in backends else lambda test: test
 
 
 def compiled(fn: Callable[..., Any]) -> Callable[..., Any]:

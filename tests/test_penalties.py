@@ -79,7 +79,7 @@ def test_value_is_the_oracles(
     assert as_float64(value) == pytest.approx(expected, rel=tolerance, abs=1e-6)
 
 
-@slow_on("jax")
+@slow_on("jax", "tensorflow")
 @pytest.mark.parametrize("case", LOSSES)
 def test_variable_and_tensor_have_the_same_penalty(case: PenaltyCase) -> None:
     """A Keras variable is taken as its value; compiling on JAX changes nothing."""
@@ -124,7 +124,7 @@ def test_rank_too_low_is_refused(case: PenaltyCase) -> None:
         case.penalty(ops.ones((2,) * (rank - 1)))
 
 
-@slow_on("jax")
+@slow_on("jax", "tensorflow")
 @pytest.mark.parametrize("case", [pytest.param(c, id=c.id) for c in PENALTIES])
 def test_zero_factor_is_no_penalty(case: PenaltyCase) -> None:
     """`0 * penalty` costs nothing, and its prox, if any, moves nothing."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from tests.backends import DTYPES, as_float64, as_tensor, compiled, quick
+from tests.backends import DTYPES, as_float64, as_tensor, compiled, quick, slow_on
 from tests.cases import PENALTIES, PenaltyCase
 from tests.cases_penalties import VECTOR
 from tests.test_penalties import draw, shaped
@@ -172,6 +172,7 @@ def test_compiled_prox_takes_a_tensor_as_step(case: PenaltyCase) -> None:
     np.testing.assert_allclose(fast, eager, rtol=1e-4, atol=1e-5)
 
 
+@slow_on("tensorflow")
 @pytest.mark.parametrize(("case", "shape"), shapes_of(lambda _: True))
 def test_prox_with_step_zero_or_without_entries(
     case: PenaltyCase, shape: tuple[int, ...]
@@ -183,6 +184,7 @@ def test_prox_with_step_zero_or_without_entries(
     assert tuple(case.penalty.prox(ops.zeros(empty), 1.0).shape) == empty
 
 
+@slow_on("tensorflow")
 @pytest.mark.parametrize("case", params(lambda _: True))
 def test_prox_keeps_nan(case: PenaltyCase) -> None:
     """A NaN weight stays NaN, or makes its group NaN; it is never hidden."""
