@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 
 from keras_regx import constraints, regularizers
+from keras_regx._core.config import parameters_of
 from keras_regx._core.table import Column, Table
 from keras_regx.models import Policy, feasibility, load_model
 from keras_regx.models.expressions import parse_rule, rules_from_json
@@ -299,7 +300,7 @@ def _working(what: str) -> Iterator[None]:
 
 
 def _signature(cls: type) -> str:
-    parameters = inspect.signature(cls).parameters.values()
+    parameters = parameters_of(cls).values()
     shown = [
         p.name if p.default is p.empty else f"{p.name}={p.default!r}"
         for p in parameters

@@ -217,6 +217,16 @@ def test_apply_takes_a_built_model() -> None:
         ALL.apply(keras.Sequential([layers.Dense(2)]))
 
 
+def test_partly_built_model() -> None:
+    """What is built can be looked at; rules wait until all weights are there."""
+    first = layers.Dense(2, kernel_regularizer="l2", name="first")
+    first.build((None, 3))
+    model = keras.Sequential([first, layers.Dense(2)])
+    assert list(penalties(model)) == ["first/kernel/Regularizer/l2"]
+    with pytest.raises(ValueError, match="not built"):
+        ALL.apply(model)
+
+
 @pytest.mark.parametrize(
     "look",
     [

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import keras
 
+from keras_regx._core.config import parameters_of
+
 _C = TypeVar("_C", bound=type)
 PACKAGE = "keras_regx"
 
@@ -162,10 +164,8 @@ class Registry:
         hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
         return ValueError(f"Unknown {self.kind} name.{hint} Received: {name!r}")
 
-    def _build(
-        self, cls: Callable[..., Any], name: str, defaults: dict[str, Any]
-    ) -> Any:
-        parameters = inspect.signature(cls).parameters.values()
+    def _build(self, cls: type, name: str, defaults: dict[str, Any]) -> Any:
+        parameters = parameters_of(cls).values()
         required = [
             p.name
             for p in parameters

@@ -7,6 +7,7 @@ values never.
 """
 
 import math
+import re
 from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, NoReturn
@@ -102,6 +103,16 @@ def choice(owner: Any, argument: str, value: Any, options: Sequence[Any]) -> Any
     if not any(type(value) is type(option) and value == option for option in options):
         fail(owner, argument, f"one of {tuple(options)}", value)
     return value
+
+
+def regular_expression(
+    owner: Any, argument: str, pattern: Any, received: Any
+) -> re.Pattern[str]:
+    """Return `pattern` compiled; `received` is what the argument was given as."""
+    try:
+        return re.compile(pattern)
+    except (re.error, TypeError) as error:
+        fail(owner, argument, f"a valid regular expression ({error})", received)
 
 
 def axis(owner: Any, value: Any, argument: str = "axis") -> Axis:

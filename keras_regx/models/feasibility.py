@@ -4,7 +4,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_regx.models.sites import require_weights
+from keras_regx.models.sites import free_name, require_weights
 from keras_regx.ops.numerics import safe_norm
 
 
@@ -42,11 +42,7 @@ def violations(model: Any) -> dict[str, float]:
     found: dict[str, float] = {}
     for variable in model.weights:
         if variable.constraint is not None:
-            path, count = variable.path, 0
-            while path in found:
-                count += 1
-                path = f"{variable.path}_{count}"
-            found[path] = violation(variable)
+            found[free_name(variable.path, found)] = violation(variable)
     return found
 
 

@@ -1,6 +1,5 @@
 """What each penalty of a model costs now, by name, and their sum."""
 
-import re
 from typing import Any
 
 import keras
@@ -9,7 +8,7 @@ from keras import ops
 from keras_regx._core import validation as check
 from keras_regx._core.config import Configurable, parameters_of
 from keras_regx._core.registry import snake_case
-from keras_regx.models.sites import require_weights
+from keras_regx.models.sites import free_name, require_weights
 from keras_regx.regularizers import Scaled, Sum
 
 
@@ -46,7 +45,8 @@ def penalties(model: Any, scope: str | None = None) -> dict[str, Any]:
     2.0
     """
     require_weights(model)
-    matches = _pattern(scope).match
+    prefix = "" if scope is None else scope
+    matches = check.regular_expression("penalties", "scope", prefix, scope).match
     values: dict[str, Any] = {}
     for variable in model.trainable_weights:
         regularizer = variable.regularizer
@@ -58,22 +58,8 @@ def penalties(model: Any, scope: str | None = None) -> dict[str, Any]:
         value = regularizer(variable)
         if value is None or not getattr(regularizer, "has_term", True):
             continue  # As TensorFlow 1's regularizers of scale zero.
-        name, count = base, 0
-        while name in values:
-            count += 1
-            name = f"{base}_{count}"
-        values[name] = value
+        values[free_name(base, values)] = value
     return values
-
-
-def _pattern(scope: Any) -> re.Pattern[str]:
-    expected = "a regular expression or None"
-    if scope is not None and not isinstance(scope, str):
-        check.fail("penalties", "scope", expected, scope)
-    try:
-        return re.compile(scope or "")
-    except re.error as error:
-        check.fail("penalties", "scope", f"{expected} ({error})", scope)
 
 
 def total_penalty(model: Any, scope: str | None = None) -> Any:

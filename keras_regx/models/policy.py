@@ -114,8 +114,7 @@ class Policy(Configurable):
             ValueError: If a rule matches nothing, or gives a weight what is not
                 defined on it. The model is unchanged then.
         """
-        if not isinstance(model, keras.Model):
-            check.fail(self, "model", "a keras.Model", model)
+        self._require_model(model)
         check.boolean(self, "allow_unmatched", allow_unmatched)
         found = sites(model)
         match = matches_of(self.rules, found)
@@ -138,12 +137,15 @@ class Policy(Configurable):
             The model: the same object.
 
         Raises:
-            ValueError: If the policy is not applied to the model.
+            ValueError: If it is no model, or the policy is not applied to it.
         """
-        if not isinstance(model, keras.Model):
-            check.fail(self, "model", "a keras.Model", model)
+        self._require_model(model)
         carrier.detach(model, self)
         return model
+
+    def _require_model(self, model: Any) -> None:
+        if not isinstance(model, keras.Model):
+            check.fail(self, "model", "a keras.Model", model)
 
     @classmethod
     def from_json(cls, text: str) -> Self:

@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_regx._core import validation as check
 from keras_regx._core.table import Column, Table
+from keras_regx.models.sites import require_weights
 
 _CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 _POOLING = (
@@ -117,8 +118,7 @@ def prune_units(model: Any, return_report: bool = False) -> Any:
             "prune_units follows the graph of a Functional or Sequential model. "
             f"Received: {type(model).__name__} {getattr(model, 'name', model)!r}"
         )
-    if not model.built:
-        raise ValueError(f"The model {model.name!r} is not built: call it first.")
+    require_weights(model, complete=True)
     graph = _Graph(model)
     layers = [layer for layer in model.layers if _is_linear(layer)]
     before = [graph.units(layer) for layer in layers]

@@ -152,11 +152,7 @@ class Rule(Configurable):
         value = self._names(argument, value)
         for pattern in _as_tuple(value):
             if pattern.startswith("re:"):
-                try:
-                    re.compile(pattern[3:])
-                except re.error as error:
-                    expected = f"a valid regular expression ({error})"
-                    check.fail(self, argument, expected, value)
+                check.regular_expression(self, argument, pattern[3:], value)
         return value
 
     def _names(self, argument: str, value: Any) -> Any:

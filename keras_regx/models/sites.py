@@ -4,7 +4,7 @@ A slot is the stem of the pair of attributes that Keras layers keep their
 choices in: `kernel` for `kernel_regularizer` and `kernel_constraint`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,7 +89,7 @@ def sites(model: Any) -> list[Site]:
     >>> [(site.slot, site.shape) for site in sites(model)]
     [('kernel', (3, 2)), ('bias', (2,))]
     """
-    require_weights(model)
+    require_weights(model, complete=True)
     owners: dict[int, tuple[Any, tuple[Any, ...]]] = {}
     attributes: dict[int, list[tuple[Any, str]]] = {}
     states: set[int] = set()
@@ -122,17 +122,29 @@ def sites(model: Any) -> list[Site]:
     return found
 
 
-def require_weights(model: Any) -> None:
-    """Raise a ValueError unless `model` is a model or layer that has been built."""
+def require_weights(model: Any, *, complete: bool = False) -> None:
+    """Raise a ValueError unless `model` is a model or layer that has weights.
+
+    With `complete`, unless it has all of them: an unbuilt model may have built layers.
+    """
     if not isinstance(model, keras.Layer):
         raise ValueError(  # noqa: TRY004  (as every rejected argument)
             f"Expected a Keras model or layer. Received: {model!r}"
         )
-    if not model.built and not model.weights:
+    if not model.built and (complete or not model.weights):
         raise ValueError(
             f"The model {model.name!r} is not built, so it has no weights to look "
             "at. Call it on data, or give it an Input, first."
         )
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """Return `name`, with a number at its end if it is taken already."""
+    free, count = name, 0
+    while free in taken:
+        count += 1
+        free = f"{name}_{count}"
+    return free
 
 
 def _walk(model: Any) -> Iterator[tuple[Any, tuple[Any, ...]]]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import keras
 import numpy as np
@@ -92,10 +92,7 @@ class Fitter:
         zero is optimal from the smallest `c` with `prox_{c f}(-gradient) = 0` on.
         """
         if not self.penalty.proximable:
-            expected = (
-                f"numbers: {type(self.penalty).__name__} has no proximal operator"
-            )
-            check.fail(OWNER, "factors", expected, "a count")
+            _not_defined(f"{type(self.penalty).__name__} has no proximal operator")
         model = self.build()
         penalized = self.penalized(model)
         for variable in penalized:
@@ -114,8 +111,7 @@ class Fitter:
         steps = [ops.convert_to_tensor(variable) for variable in penalized]
         found = max(self._vanishing(step) for step in steps)
         if found == 0:
-            expected = "numbers: the loss is flat where all penalized weights are zero"
-            check.fail(OWNER, "factors", expected, "a count")
+            _not_defined("the loss is flat where all penalized weights are zero")
         return found
 
     def _vanishing(self, step: Any) -> float:
@@ -131,8 +127,7 @@ class Fitter:
         while not is_zero(high):
             high *= 2
             if high > 2.0**60:
-                expected = "numbers: this penalty never makes all weights zero"
-                check.fail(OWNER, "factors", expected, "a count")
+                _not_defined("this penalty never makes all weights zero")
         low = 0.0
         for _ in range(40):
             middle = (low + high) / 2
@@ -223,6 +218,11 @@ class Fitter:
         losses = losses.mean(1)
         error = losses.std(ddof=1) / np.sqrt(len(losses)) if len(losses) > 1 else 0.0
         return float(losses.mean()), float(error)
+
+
+def _not_defined(reason: str) -> NoReturn:
+    """Say why no strongest factor can be computed."""
+    check.fail(OWNER, "factors", f"numbers: {reason}", "a count")
 
 
 def _copy(optimizer: Any) -> Any:

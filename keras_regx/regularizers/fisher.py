@@ -67,7 +67,7 @@ def diagonal_fisher(
     check.boolean(name, "from_logits", from_logits)
     draws = check.integer(name, "draws", draws, minimum=1)
     seed = check.integer(name, "seed", seed, minimum=0)
-    if any(len(array) == 0 for array in keras.tree.flatten(x)):
+    if any(0 in getattr(part, "shape", ())[:1] for part in keras.tree.flatten(x)):
         check.fail(name, "x", "at least one sample", x)
     if not getattr(model, "built", False):
         check.fail(name, "model", "a built model", model)

@@ -46,6 +46,7 @@ def check_constraint(
 
     Raises:
         AssertionError: Naming the constraint, the property and the shape.
+        ValueError: For a class that needs arguments, or a penalty.
 
     Example:
 
