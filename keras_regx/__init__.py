@@ -14,9 +14,12 @@ from keras_regx import schedules as schedules
 from keras_regx import testing as testing
 from keras_regx.models import Policy as Policy
 from keras_regx.models import Rule as Rule
+from keras_regx.models import advance as advance
 from keras_regx.models import load_model as load_model
 from keras_regx.models import penalties as penalties
 from keras_regx.models import project as project
+from keras_regx.models import stateless_advance as stateless_advance
+from keras_regx.models import stateless_project as stateless_project
 from keras_regx.models import total_penalty as total_penalty
 from keras_regx.models import violations as violations
 from keras_regx.path import regularization_path as regularization_path

@@ -21,7 +21,7 @@ from keras_regx import constraints, regularizers
 from keras_regx._core.config import parameters_of
 from keras_regx._core.table import Column, Table
 from keras_regx.models import Policy, feasibility, load_model
-from keras_regx.models.expressions import parse_rule, rules_from_json
+from keras_regx.policy.text import parse_rule, rules_from_json
 from keras_regx.report import report as measure
 from keras_regx.version import __version__
 

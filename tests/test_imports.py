@@ -65,7 +65,7 @@ TOOLS = {
 # The saving protocol of Keras has one base class that is not exported.
 PRIVATE = {"keras_regx._core.saveable": {"keras.src.saving.keras_saveable"}}
 # A carrier is a saved model that applies its policy again when it is loaded.
-LATE = {("keras_regx.models.carrier", "keras_regx.models.policy")}
+LATE = {("keras_regx.policy.carrier", "keras_regx.policy.policy")}
 
 
 def part(module: str) -> str:

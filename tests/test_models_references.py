@@ -11,7 +11,7 @@ import pytest
 import keras_regx
 from keras_regx import Policy, Rule, constraints, penalties, regularizers
 from keras_regx.models import Site
-from keras_regx.models.matrix import MatrixPenalty
+from keras_regx.policy.views import MatrixPenalty
 from keras_regx.regularizers import L2, Anchor, ElasticWeightConsolidation
 from tests import zoo
 from tests.backends import as_float64

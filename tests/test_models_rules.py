@@ -11,7 +11,7 @@ from keras import layers
 
 from keras_regx import Policy, Rule, constraints, penalties, regularizers
 from keras_regx.models import Site, sites
-from keras_regx.models.expressions import parse_object, parse_rule
+from keras_regx.policy.text import parse_object, parse_rule
 from tests import zoo
 
 L2 = regularizers.L2(0.1)

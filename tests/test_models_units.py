@@ -12,7 +12,7 @@ from keras import layers
 from keras_regx import Policy, Rule, constraints, penalties, project, regularizers
 from keras_regx.constraints import MaxNorm
 from keras_regx.models import sites
-from keras_regx.models.binding import MatrixConstraint, MatrixPenalty, bind, kernel_axes
+from keras_regx.policy.layout import MatrixConstraint, MatrixPenalty, bind, kernel_axes
 from tests import zoo
 from tests.backends import as_float64
 

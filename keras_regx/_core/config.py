@@ -1,11 +1,13 @@
-"""Configuration, representation and equality, all derived from `__init__`."""
+"""Configuration, representation, equality and structure, derived from `__init__`."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Self
 
 import keras
+
+from keras_regx._core.memory import Memory, Tenant, View
 
 _signature = lru_cache(maxsize=1024)(inspect.signature)
 
@@ -20,12 +22,22 @@ class Configurable:
 
     A subclass stores each argument as a plain Python value (or as another
     serializable Keras object) and gets `get_config`, `from_config`, `repr`,
-    `==` and `hash` from here. Instances hold no tensors, so one may be built
-    inside a traced function or on one device and used on another.
+    `==` and `hash` from here. Arguments hold no tensors, so an instance may be
+    built inside a traced function or on one device and used on another.
+
+    An object that is made of others (a sum, a chain, a view) needs nothing more
+    to hand a variable on to them: `parts`, `replace` and `for_variable` go through
+    the arguments. One that measures from a reference says in `remembers` what it
+    keeps about a variable; the tensors are then in `memory`.
+
+    Attributes:
+        memory: What this object remembers about its variable; None if nothing.
     """
 
     # NumPy scalars leave `np.float32(2) * obj` to `obj.__rmul__`.
     __array_ufunc__ = None
+    memory: Memory | None = None
+    _shared: tuple[str, ...]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -64,7 +76,105 @@ class Configurable:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Build an object from what `get_config` returned."""
-        return cls(**{name: _deserialize(value) for name, value in config.items()})
+        arguments = {name: _deserialize(value) for name, value in config.items()}
+        shared = ()
+        if "shared" not in cls.argument_names():  # Version 0.1.0: see policy.legacy.
+            shared = tuple(arguments.pop("shared", ()))
+        instance = cls(**arguments)
+        if shared:
+            instance._shared = shared
+        return instance
+
+    def children(self) -> Iterator[Any]:
+        """Yield the objects of this package that this one is directly made of."""
+        try:
+            values = self.arguments().values()
+        except NotImplementedError:
+            return
+        for value in values:
+            for item in value if isinstance(value, list | tuple) else (value,):
+                if isinstance(item, Configurable):
+                    yield item
+
+    def parts(self) -> Iterator[Any]:
+        """Yield this object and everything that it is made of, outermost first."""
+        yield self
+        for child in self.children():
+            yield from child.parts()
+
+    def replace(self, function: Callable[[Any], Any]) -> Self:
+        """Return a copy with `function` applied to each child; itself if all stay.
+
+        The copy is shallow: what else the instance holds is shared with it.
+        """
+
+        try:
+            arguments = self.arguments()
+        except NotImplementedError:
+            return self
+        new = {name: _mapped(value, function) for name, value in arguments.items()}
+        new = {name: v for name, v in new.items() if v is not arguments[name]}
+        return self.copied(**new) if new else self
+
+    def copied(self, **attributes: Any) -> Self:
+        """Return a shallow copy with some attributes changed."""
+        copy = object.__new__(type(self))
+        copy.__dict__.update({**vars(self), **attributes})
+        return copy
+
+    def for_variable(self, variable: Any) -> Self:
+        """Return this object as it applies to one variable from now on.
+
+        Most objects know nothing of variables and return themselves. One that
+        measures from a reference, such as `Anchor` or `AnchorBall`, returns a copy
+        that remembers the value of `variable` at this moment; one that is made of
+        others returns a copy made of their copies. An embedding's `"units"` are its
+        rows, so that an axis given by role is resolved for it too.
+
+        Whoever attaches an object to a variable calls this: a `Policy`, and for the
+        arguments of layers the first look at the model or the first optimizer that
+        is built for it.
+
+        Args:
+            variable: A `keras.Variable`.
+        """
+        view = variable if isinstance(variable, View) else View.of(variable)
+        if self.memory is not None and self.memory.is_of(view.variable):
+            return self
+        bound = self._laid_out(view)._parts_for(view)
+        kept = bound.remembers(view)
+        return bound.copied(memory=Memory(view, kept)) if kept else bound
+
+    def remembers(self, view: View) -> dict[str, Callable[[], Any]]:  # noqa: ARG002
+        """Return what this object keeps about a variable: functions, by name.
+
+        Each returns the first value of one tensor, computed where Keras initializes
+        variables. Nothing by default; parts keep what is theirs.
+        """
+        return {}
+
+    def state_tensors(self) -> dict[str, Any]:
+        """Return the variables that a model saves for this itself, by name."""
+        return {} if self.memory is None else self.memory.tensors
+
+    @property
+    def has_state(self) -> bool:
+        """Whether this itself, not its parts, holds something besides arguments."""
+        return self.memory is not None or isinstance(self, Tenant)
+
+    def _inner_view(self, view: View) -> View:
+        """Return the variable as the parts see it: as it is, unless this reshapes."""
+        return view
+
+    def _parts_for(self, view: View) -> Self:
+        """Return this with its parts as they apply to one variable."""
+        inner = self._inner_view(view)
+        return self.replace(lambda part: part.for_variable(inner))
+
+    def _laid_out(self, view: View) -> Self:
+        """Return this with its axis resolved, where the variable tells its layout."""
+        axis = view.resolved(getattr(self, "axis", None))
+        return self if axis is None else self.copied(axis=axis)
 
     def __repr__(self) -> str:
         try:
@@ -115,4 +225,45 @@ def _freeze(value: Any) -> Any:
         return tuple((name, _freeze(item)) for name, item in value.items())
     if isinstance(value, list | tuple):
         return tuple(_freeze(item) for item in value)
+    return value
+
+
+def parts(obj: Any) -> Iterator[Any]:
+    """Yield an object of this package and all that it is made of; else nothing."""
+    if isinstance(obj, Configurable):
+        yield from obj.parts()
+
+
+def fresh(obj: Any, keep: Callable[[Any], bool] = lambda part: False) -> Any:  # noqa: ARG005
+    """Return an equal object that shares no state with `obj`.
+
+    Args:
+        obj: Anything; what is not of this package is returned as it is.
+        keep: Tells of a part with state whether it may stay.
+    """
+    if not any(part.has_state and not keep(part) for part in parts(obj)):
+        return obj
+
+    def renewed(part: Any) -> Any:
+        return fresh(part, keep)
+
+    if not obj.has_state or keep(obj):
+        return obj.replace(renewed)
+    arguments = obj.arguments()
+    return type(obj)(**{name: _mapped(v, renewed) for name, v in arguments.items()})
+
+
+def bound(obj: Any, variable: Any) -> Any:
+    """Return what `obj.for_variable` returns; what is not of this package stays."""
+    return obj.for_variable(variable) if isinstance(obj, Configurable) else obj
+
+
+def _mapped(value: Any, function: Callable[[Any], Any]) -> Any:
+    """Apply a function to an argument that is an object, or to those in a list."""
+    if isinstance(value, Configurable):
+        return function(value)
+    if isinstance(value, list):
+        items = [_mapped(item, function) for item in value]
+        same = all(new is old for new, old in zip(items, value, strict=True))
+        return value if same else items
     return value

@@ -12,30 +12,17 @@ its first value by JAX, silently.
 """
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Self
 
 import keras
 from keras import ops
 
-from keras_regx._core.config import Configurable
+from keras_regx._core.memory import Tenant
 
 
-def parts(obj: Any) -> Iterator[Any]:
-    """Yield `obj` and everything it is made of: members of sums, wrapped objects."""
-    yield obj
-    if isinstance(obj, Configurable):
-        try:
-            values = obj.arguments().values()
-        except NotImplementedError:
-            return
-        for value in values:
-            for item in value if isinstance(value, list | tuple) else (value,):
-                if isinstance(item, Configurable):
-                    yield from parts(item)
-
-
-class TrackedNumber(keras.random.SeedGenerator):
+class TrackedNumber(Tenant, keras.random.SeedGenerator):
     """A number in a variable that Keras tracks without making it a weight.
 
     Layers track the state of a `SeedGenerator` in `variables` but not in
@@ -67,6 +54,7 @@ class TrackedNumber(keras.random.SeedGenerator):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         copy: Self = type(self).from_config(self.get_config())
+        copy.state.assign(ops.convert_to_numpy(self.state))
         memo[id(self)] = copy
         return copy
 
@@ -78,36 +66,67 @@ def _rebuild(cls: Any, config: dict[str, Any]) -> Any:
     return cls.from_config(config)
 
 
-class StepReader:
-    """Reads how many updates the optimizer has made.
+@dataclass(frozen=True)
+class Moment:
+    """When a constraint is applied.
 
-    `attach` is called by `keras_regx.callbacks.AdvanceSchedules` and by
-    `keras_regx.optimizers.Proximal`; the count itself lives in the optimizer,
-    so that checkpoints keep it and nothing is counted twice.
+    Attributes:
+        is_update: Whether an optimizer applies it, as part of an update.
+        step: The number of updates made before this one, if the caller knows it.
+    """
+
+    is_update: bool = False
+    step: Any = None
+
+
+NOW = Moment()
+
+
+class StepReader(Tenant):
+    """Reads how many updates have been made.
+
+    An optimizer's call counts by that optimizer: `attach` is called when the
+    optimizer is built, by `keras_regx.callbacks.AdvanceSchedules` and by
+    `keras_regx.optimizers.Proximal`. The count itself lives in the optimizer, so
+    that checkpoints keep it and nothing is counted twice. Any other call stands
+    where `set_step` put it, which `keras_regx.advance` calls.
     """
 
     _optimizer: Any = None
+    _step: int | None = None
 
     def attach(self, optimizer: Any) -> bool:
         """Take the count from `optimizer`; return whether that is a change."""
-        changed = self._attached() is not optimizer
+        changed = self._attached() is not optimizer or self._step is not None
         self._optimizer = weakref.ref(optimizer)
+        self._step = None
         return changed
 
-    def step(self) -> Any:
+    def set_step(self, step: int) -> None:
+        """Stand at a step, outside of an optimizer's calls, until it is attached."""
+        self._step = step
+
+    def step(self, moment: Moment = NOW) -> Any:
         """Return the number of updates made before this one, an int32 scalar.
 
-        `None` where no optimizer has been attached.
+        `None` where nothing is known about it.
         """
+        if moment.step is not None:
+            return ops.cast(moment.step, "int32")
+        if self._step is not None and not moment.is_update:
+            return self._step
         optimizer = self._attached()
-        return None if optimizer is None else ops.cast(optimizer.iterations, "int32")
+        if optimizer is None:
+            return self._step
+        return ops.cast(optimizer.iterations, "int32")
 
     def _attached(self) -> Any:
         return None if self._optimizer is None else self._optimizer()
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(vars(self))
-        state.pop("_optimizer", None)
+        for name in ("_optimizer", "_served"):  # Weak references of this process.
+            state.pop(name, None)
         return state
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:

@@ -5,9 +5,13 @@ from typing import Any
 import keras
 
 from keras_regx._core import validation as check
-from keras_regx._core.counter import StepReader, parts
+from keras_regx.models.tracking import (
+    adopt,
+    distinct,
+    scheduled_penalties,
+    step_readers,
+)
 from keras_regx.regularizers.scheduled import Scheduled
-from keras_regx.schedules import scheduled_penalties
 
 
 class AdvanceSchedules(keras.callbacks.Callback):
@@ -90,47 +94,17 @@ class AdvanceSchedules(keras.callbacks.Callback):
         step = int(model.optimizer.iterations)
         if step != self._step:
             self._step = step
-            for penalty in {id(p): p for p in self._penalties.values()}.values():
+            for penalty in distinct(self._penalties.values()):
                 penalty.advance(step)
 
     def _find(self, *, training: bool) -> None:
         model = self.model
+        stale = adopt(model)
         self._penalties = dict(scheduled_penalties(model))
         self._step = -1
-        stale = track(model, list(self._penalties.values()))
-        for variable in model.trainable_variables:
-            if hasattr(variable.constraint, "for_variable"):  # An anchor to take.
-                bound = variable.constraint.for_variable(variable)
-                stale |= bound is not variable.constraint
-                variable.constraint = bound
-            for part in parts(variable.constraint):
-                if isinstance(part, StepReader):
-                    stale |= part.attach(model.optimizer)
+        for reader in step_readers(model):
+            stale |= reader.attach(model.optimizer)
         if stale and training:
             model.make_train_function(force=True)
         if stale and getattr(model, "test_function", None) is not None:
             model.make_test_function(force=True)
-
-
-def track(model: Any, penalties: list[Scheduled]) -> bool:
-    """Make the model track scheduled penalties that no layer tracks.
-
-    A layer tracks a penalty that it was constructed with; not one that was
-    attached to its variable later, nor one inside a sum.
-
-    Returns:
-        Whether there were any, so that compiled steps have to be traced again.
-    """
-    known = {id(variable) for variable in model.variables}
-    missing = {id(p): p for p in penalties if id(p.state) not in known}
-    if not missing:
-        return False
-    tracker = model._tracker  # noqa: SLF001  (a subclassed model locks it when built)
-    locked = tracker.locked
-    tracker.unlock()
-    count = len(getattr(model, "_keras_regx_scheduled", ()))
-    for index, penalty in enumerate(missing.values(), start=count):
-        setattr(model, f"_keras_regx_scheduled_{index}", penalty)
-    if locked:
-        tracker.lock()
-    return True

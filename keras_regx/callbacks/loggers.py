@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_regx._core import validation as check
 from keras_regx.models import Rule, sites
+from keras_regx.models.penalties import proximal_penalties
 from keras_regx.ops.axes import resolve_axis
 
 
@@ -70,26 +71,16 @@ class PenaltyLogger(keras.callbacks.Callback):
 
     def _values(self) -> dict[str, float]:
         model = self.model
-        proximal = _proximal_penalties(model.optimizer)
+        proximal = proximal_penalties(model)
         values: dict[str, float] = {}
         for variable in model.trainable_weights:
-            found = (variable.regularizer, proximal.get(variable.path))
+            found = (variable.regularizer, proximal.get(id(variable)))
             terms = [r(ops.convert_to_tensor(variable)) for r in found if r is not None]
             if terms:
                 values[variable.path] = sum(
                     float(ops.convert_to_numpy(t)) for t in terms
                 )
         return values
-
-
-def _proximal_penalties(optimizer: Any) -> dict[str, Any]:
-    """Return the penalties that an optimizer, or one inside it, applies itself."""
-    while optimizer is not None:
-        if hasattr(optimizer, "penalties"):
-            penalties: dict[str, Any] = optimizer.penalties
-            return penalties
-        optimizer = getattr(optimizer, "inner_optimizer", None)
-    return {}
 
 
 class SparsityLogger(keras.callbacks.Callback):

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_regx._core import validation as check
+from keras_regx._core.counter import NOW, Moment
 from keras_regx.constraints.base import (
     Constraint,
     keeps_zeros,
@@ -17,12 +18,28 @@ from keras_regx.constraints.base import (
 from keras_regx.ops.numerics import safe_norm, upcast
 
 
-class Combination(Constraint):
-    """A constraint that applies others, and passes on who is calling.
+class Timed(Constraint):
+    """A constraint whose call depends on when it is, or may be made of such.
 
     An optimizer calls with its variable, anyone else with a tensor. Only the
     optimizer's calls are updates that `Every` counts.
     """
+
+    def __call__(self, w: Any) -> Any:
+        """Apply the constraint now; see the class."""
+        return self.at(w, Moment(is_update=isinstance(w, keras.Variable)))
+
+    def at(self, w: Any, moment: Moment) -> Any:
+        """Apply the constraint at a moment."""
+        w = check.floating(self, w, min_rank=self.min_rank, argument="w")
+        return w if 0 in w.shape else self._apply(w, moment)
+
+    def _apply(self, w: Any, moment: Moment) -> Any:
+        raise NotImplementedError
+
+
+class Combination(Timed):
+    """A constraint that applies others, and passes on when it is."""
 
     @property
     def convex(self) -> bool:  # type: ignore[override]
@@ -34,16 +51,7 @@ class Combination(Constraint):
         """Whether every member keeps zero weights at zero."""
         return all(map(keeps_zeros, self._members()))
 
-    def __call__(self, w: Any) -> Any:
-        """Apply the members; see the class."""
-        is_update = isinstance(w, keras.Variable)
-        w = check.floating(self, w, min_rank=self.min_rank, argument="w")
-        return w if 0 in w.shape else self._apply(w, is_update=is_update)
-
     def _members(self) -> list[Any]:
-        raise NotImplementedError
-
-    def _apply(self, w: Any, *, is_update: bool) -> Any:
         raise NotImplementedError
 
 
@@ -64,11 +72,9 @@ class Wrapper(Combination):
         return distance(self.constraint, w)
 
 
-def apply(constraint: Any, w: Any, *, is_update: bool) -> Any:
-    """Apply a member to a tensor; `is_update` as in `Combination`."""
-    if isinstance(constraint, Combination):
-        return constraint._apply(w, is_update=is_update)  # noqa: SLF001
-    return constraint(w)
+def apply(constraint: Any, w: Any, moment: Moment = NOW) -> Any:
+    """Apply any constraint to a tensor, at a moment."""
+    return constraint.at(w, moment) if isinstance(constraint, Timed) else constraint(w)
 
 
 def is_exact(constraint: Any) -> bool:
@@ -134,9 +140,9 @@ class Chain(Combination):
     def _members(self) -> list[Any]:
         return self.constraints
 
-    def _apply(self, w: Any, *, is_update: bool) -> Any:
+    def _apply(self, w: Any, moment: Moment) -> Any:
         for item in self.constraints:
-            w = apply(item, w, is_update=is_update)
+            w = apply(item, w, moment)
         return w
 
     def contains(self, w: Any, tol: float | None = None) -> bool:
@@ -183,8 +189,8 @@ class Relaxed(Wrapper):
         """Whether a call goes all the way."""
         return self.rate == 1 and is_exact(self.constraint)
 
-    def _apply(self, w: Any, *, is_update: bool) -> Any:
+    def _apply(self, w: Any, moment: Moment) -> Any:
         wide = upcast(w)
-        reached = upcast(apply(self.constraint, w, is_update=is_update))
+        reached = upcast(apply(self.constraint, w, moment))
         moved = reached if self.rate == 1 else wide + self.rate * (reached - wide)
         return ops.cast(moved, w.dtype)

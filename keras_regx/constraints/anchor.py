@@ -1,18 +1,17 @@
 """AnchorBall: weights stay near where they were."""
 
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
 from keras_regx._core import masks
 from keras_regx._core import validation as check
-from keras_regx._core.saveable import PerVariable
+from keras_regx._core.memory import View
 from keras_regx.constraints.base import Constraint, register
 from keras_regx.ops.numerics import (
     accurate_sum,
-    compute_dtype,
     dtype_of,
     feasibility_tolerance,
     safe_norm,
@@ -21,7 +20,7 @@ from keras_regx.ops.simplex import project_l1_ball
 
 
 @register
-class AnchorBall(PerVariable, Constraint):
+class AnchorBall(Constraint):
     """At most `radius` away from the weights as they were when it was attached.
 
         P(w) = w0 + P_ball(w - w0)
@@ -34,9 +33,9 @@ class AnchorBall(PerVariable, Constraint):
             whole tensor.
         anchor: Number or array for an explicit `w0`, kept in the configuration.
             By default `w0` is each variable's own value when a
-            `keras_regx.Policy` attaches the constraint to it, or when training
-            starts under `keras_regx.callbacks.AdvanceSchedules`, or when
-            `keras_regx.project`, `violations` or `report` first looks at it, or
+            `keras_regx.Policy` attaches the constraint to it; as the argument of a
+            layer, when the first Keras optimizer is built for it, or when
+            `keras_regx.project`, `violations` or `report` first looks at it; or
             when `for_variable` is called. Such anchors are saved beside the
             weights, not in the configuration.
 
@@ -68,49 +67,10 @@ class AnchorBall(PerVariable, Constraint):
         if anchor is not None:
             anchor = masks.numbers(self, "anchor", anchor)
         self.anchor = anchor
-        self._path: str | None = None
-        # By path, and shared by the copies: one instance may serve four kernels.
-        self._anchors: dict[str, Any] = {}
 
-    def for_variable(self, variable: Any) -> Self:
-        """Return a copy whose anchor is the value of `variable` now.
-
-        An anchor that the variable already has, from before or from a loaded
-        model, stays.
-
-        Args:
-            variable: A `keras.Variable`.
-        """
-        if self.anchor is not None or self._path == variable.path:
-            return self
-        bound = type(self)(self.radius, self.norm)
-        bound._path, bound._anchors = variable.path, self._anchors  # noqa: SLF001
-        if variable.path not in self._anchors:
-            self._anchors[variable.path] = _frozen(
-                ops.convert_to_numpy(ops.cast(variable, compute_dtype(variable.dtype)))
-            )
-        return bound
-
-    def save_own_variables(self, store: Any) -> None:
-        """Write the anchors; called by Keras."""
-        for path, anchor in self._anchors.items():
-            store[path.replace("/", "|")] = anchor
-
-    def load_own_variables(self, store: Any) -> None:
-        """Read the anchors; called by Keras. A file without any changes nothing."""
-        self._anchors = self._reader(store)._anchors  # noqa: SLF001
-        for key in store.keys():  # noqa: SIM118  (a store is no dictionary)
-            self._anchors[key.replace("|", "/")] = _frozen(np.array(store[key]))
-
-    def _served(self) -> list[str]:
-        return list(self._anchors)
-
-    def __call__(self, w: Any) -> Any:
-        """Return the nearest weights inside the ball."""
-        is_loaded = isinstance(w, keras.Variable) and w.path in self._anchors
-        if self._path is None and is_loaded:
-            return self.for_variable(w)(w)
-        return super().__call__(w)
+    def remembers(self, view: View) -> dict[str, Callable[[], Any]]:
+        """Keep the weights as they are, unless an anchor is given."""
+        return {"anchor": view.read} if self.anchor is None else {}
 
     def _reference(self, w: Any) -> Any:
         """Return the anchor in the dtype of `w`."""
@@ -121,13 +81,14 @@ class AnchorBall(PerVariable, Constraint):
                 check.fail(self, "w", expected, tuple(w.shape))
             array = np.broadcast_to(array, tuple(w.shape))
             return ops.convert_to_tensor(array, dtype=dtype_of(w))
-        anchor = self._anchors.get(self._path or "")
-        if anchor is None:
+        if self.memory is None:
             raise ValueError(
                 "AnchorBall has no anchor for this tensor. Attach it with a "
-                "keras_regx.Policy, train with keras_regx.callbacks."
-                "AdvanceSchedules(), call `for_variable(variable)`, or give `anchor=`."
+                "keras_regx.Policy; as the argument of a layer it takes one from "
+                "keras_regx.project(model) or a Keras optimizer that is built for its "
+                "variable. Or call `for_variable(variable)`, or give `anchor=`."
             )
+        anchor = self.memory.tensors["anchor"]
         if tuple(anchor.shape) != tuple(w.shape):
             expected = f"a tensor of shape {tuple(anchor.shape)}, as its anchor"
             check.fail(self, "w", expected, tuple(w.shape))
@@ -160,10 +121,3 @@ class AnchorBall(PerVariable, Constraint):
     def _scale(self, w: Any) -> float:
         anchor = ops.max(ops.absolute(self._reference(w)))
         return self.radius + float(ops.convert_to_numpy(anchor))
-
-
-def _frozen(value: np.ndarray[Any, Any]) -> Any:
-    """Return a variable that is no weight of any layer."""
-    return keras.Variable(
-        value, dtype=str(value.dtype), trainable=False, autocast=False, name="anchor"
-    )

@@ -5,8 +5,9 @@ from typing import Any
 
 from keras import ops
 
+from keras_regx import keras_internals as internals
 from keras_regx._core import validation as check
-from keras_regx._core.counter import StepReader
+from keras_regx._core.counter import Moment, StepReader
 from keras_regx.constraints.algebra import Wrapper, apply, one
 from keras_regx.constraints.base import register
 
@@ -19,11 +20,11 @@ class Every(Wrapper, StepReader):
 
     For projections that cost more than a training step. The count is the
     optimizer's own: of updates, not of micro-batches under gradient
-    accumulation, and it goes on after a checkpoint. Train with
-    `keras_regx.callbacks.AdvanceSchedules()`, which hands the optimizer over;
-    without it the constraint is applied at every update, and says so in a
-    warning. Called with a tensor, as `keras_regx.project(model)` does, it is
-    applied now.
+    accumulation, and it goes on after a checkpoint. A Keras optimizer hands
+    itself over when it is built; where none is known, the constraint is applied at
+    every update, and says so in a warning. At the end of `fit` it is applied once
+    more, so that training ends inside the set. Called with a tensor, as
+    `keras_regx.project(model)` does, it is applied now.
 
     Args:
         constraint: The constraint `P`: an instance, name, config or function.
@@ -49,25 +50,27 @@ class Every(Wrapper, StepReader):
         self.steps = check.integer(self, "steps", steps, minimum=1)
         self._has_warned = False
 
-    def _apply(self, w: Any, *, is_update: bool) -> Any:
-        if not is_update or self.steps == 1:
-            return apply(self.constraint, w, is_update=is_update)
-        is_due = self._is_due()
+    def _apply(self, w: Any, moment: Moment) -> Any:
+        if not moment.is_update or self.steps == 1:
+            return apply(self.constraint, w, moment)
+        is_due = self._is_due(moment)
         if is_due is None:
             self._warn()
-            return apply(self.constraint, w, is_update=is_update)
+            return apply(self.constraint, w, moment)
         return ops.cond(
             is_due,
-            lambda: ops.cast(apply(self.constraint, w, is_update=True), w.dtype),
+            lambda: ops.cast(apply(self.constraint, w, moment), w.dtype),
             lambda: w,
         )
 
-    def _is_due(self) -> Any:
+    def _is_due(self, moment: Moment) -> Any:
         """Return whether the update being made is an n-th one, or None."""
-        step = self.step()
+        step = self.step(moment)
         if step is None:
             return None
         is_due = (step + 1) % self.steps == 0
+        if moment.step is not None:
+            return is_due  # Whoever knows the step counts updates.
         optimizer = self._attached()
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # Loss scaling.
         if getattr(optimizer, "is_after_inner", False):
@@ -76,7 +79,7 @@ class Every(Wrapper, StepReader):
         accumulated = getattr(optimizer, "gradient_accumulation_steps", None)
         if accumulated:
             # Constraints run after every micro-batch; the last makes the update.
-            batches = ops.cast(optimizer._iterations, "int32")  # noqa: SLF001
+            batches = ops.cast(internals.batches_seen(optimizer), "int32")
             is_due = is_due & ((batches + 1) % accumulated == 0)
         return is_due
 
@@ -86,6 +89,6 @@ class Every(Wrapper, StepReader):
             warnings.warn(
                 f"{self!r} does not know the training step and is applied at every "
                 "update. Pass `callbacks=[keras_regx.callbacks.AdvanceSchedules()]` "
-                "to fit.",
+                "to fit, or call keras_regx.advance(model, step) in your loop.",
                 stacklevel=2,
             )

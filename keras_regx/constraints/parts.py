@@ -1,11 +1,16 @@
 """Constraints on parts of the weights: PerBlock, Masked."""
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Self
 
 from keras import ops
 
 from keras_regx._core import masks
 from keras_regx._core import validation as check
+from keras_regx._core.config import Configurable, bound
+from keras_regx._core.counter import Moment
+from keras_regx._core.memory import View
 from keras_regx.constraints.algebra import (
     Wrapper,
     apply,
@@ -52,6 +57,7 @@ class PerBlock(Wrapper):
     """
 
     min_rank = 1
+    _blocks: list[Any] | None = None  # Of a variable: a constraint for each block.
 
     def __init__(
         self, constraint: Any, axis: int = -1, blocks: int | None = None
@@ -76,9 +82,40 @@ class PerBlock(Wrapper):
             check.fail(self, "blocks", expected, self.blocks)
         return ops.split(w, self.blocks, axis=axis), axis
 
-    def _apply(self, w: Any, *, is_update: bool) -> Any:
-        parts, axis = self._cut(w)
-        done = [apply(self.constraint, part, is_update=is_update) for part in parts]
+    def children(self) -> Iterator[Any]:
+        """Yield the constraint, or those of the blocks of a variable."""
+        if self._blocks is None:
+            yield from super().children()
+        else:
+            yield from (c for c in self._blocks if isinstance(c, Configurable))
+
+    @property
+    def has_state(self) -> bool:
+        """Whether the blocks of a variable have constraints of their own."""
+        return self._blocks is not None
+
+    def _parts_for(self, view: View) -> Self:
+        old = [self._of_block(i) for i in range(len(self._cut(view.read())[0]))]
+        new = [
+            bound(member, view.through(partial(self._block, i)))
+            for i, member in enumerate(old)
+        ]
+        same = all(a is b for a, b in zip(new, old, strict=True))
+        return self if same else self.copied(_blocks=new)
+
+    def _of_block(self, number: int) -> Any:
+        return self.constraint if self._blocks is None else self._blocks[number]
+
+    def _block(self, number: int, w: Any) -> Any:
+        return self._cut(w)[0][number]
+
+    def _each(self, function: Callable[[Any, Any], Any], w: Any) -> list[Any]:
+        """Return what a function of constraint and block gives for each block."""
+        return [function(self._of_block(i), b) for i, b in enumerate(self._cut(w)[0])]
+
+    def _apply(self, w: Any, moment: Moment) -> Any:
+        axis = self._cut(w)[1]
+        done = self._each(lambda c, block: apply(c, block, moment), w)
         if self.blocks is None:
             return ops.stack(done, axis=axis)
         return ops.concatenate(done, axis=axis)
@@ -88,15 +125,14 @@ class PerBlock(Wrapper):
         w = check.floating(self, w, min_rank=1, argument="w")
         if 0 in w.shape:
             return True
-        return all(contains(self.constraint, part, tol) for part in self._cut(w)[0])
+        return all(self._each(lambda c, block: contains(c, block, tol), w))
 
     def distance(self, w: Any) -> Any:
         """Return the Euclidean distance: the root of the blocks' squares."""
         w = check.floating(self, w, min_rank=1, argument="w")
         if 0 in w.shape:
             return ops.sum(upcast(w))
-        distances = [distance(self.constraint, part) for part in self._cut(w)[0]]
-        return safe_norm(ops.stack(distances))
+        return safe_norm(ops.stack(self._each(distance, w)))
 
 
 @registry.saved_as("MaskedConstraint")
@@ -146,10 +182,10 @@ class Masked(Wrapper):
         """Whether the member bounds each entry on its own."""
         return bool(getattr(self.constraint, "separable", False))
 
-    def _apply(self, w: Any, *, is_update: bool) -> Any:
+    def _apply(self, w: Any, moment: Moment) -> Any:
         mask = masks.fit(self, self.mask, w, "w")
         seen = ops.where(mask, w, ops.zeros_like(w))
-        return ops.where(mask, apply(self.constraint, seen, is_update=is_update), w)
+        return ops.where(mask, apply(self.constraint, seen, moment), w)
 
     def contains(self, w: Any, tol: float | None = None) -> bool:
         """Return whether the entries under the mask are where the member puts them."""

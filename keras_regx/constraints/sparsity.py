@@ -10,15 +10,16 @@ import keras
 from keras import ops
 
 from keras_regx._core import validation as check
-from keras_regx._core.counter import StepReader
+from keras_regx._core.counter import Moment, StepReader
+from keras_regx.constraints.algebra import Timed
 from keras_regx.constraints.base import Constraint, register
 from keras_regx.ops.axes import group_rows, group_size, resolve_axis
-from keras_regx.ops.numerics import safe_norm
+from keras_regx.ops.numerics import safe_norm, upcast
 from keras_regx.ops.order import top_k_mask
 
 
 @register
-class TopK(Constraint, StepReader):
+class TopK(Timed, StepReader):
     """The k largest weights of each group; all others are zero.
 
         P(w)_i = w_i where |w_i| is among the k largest of its group, 0 elsewhere
@@ -36,8 +37,8 @@ class TopK(Constraint, StepReader):
 
     Call: floating tensor or variable of any shape -> same shape and dtype.
         Exactly k entries are kept; of equal ones the first. A schedule follows
-        the optimizer's step under `keras_regx.callbacks.AdvanceSchedules`; where
-        no optimizer is attached it stands at its step 0.
+        the optimizer that is built for the variable, or `keras_regx.advance`; where
+        neither is known it stands at its step 0.
     Exact: yes, bitwise. Convex: no.
     Raises: ValueError naming the argument and the value received.
     Reference: Zhu and Gupta (2017), arXiv:1710.01878.
@@ -72,21 +73,20 @@ class TopK(Constraint, StepReader):
         self.fraction = fraction
         self.axis = check.axis(self, axis)
 
-    def _project(self, w: Any, dtype: str) -> Any:  # noqa: ARG002
+    def _apply(self, w: Any, moment: Moment) -> Any:
         resolve_axis(self.axis, len(w.shape), type(self).__name__)
         size = group_size(tuple(w.shape), self.axis)
-        magnitudes = ops.absolute(w)
+        magnitudes = ops.absolute(upcast(w))
         if self.k is not None:
             kept = top_k_mask(magnitudes, min(self.k, size), self.axis)
         elif isinstance(self.fraction, float):
             kept = top_k_mask(magnitudes, _count(self.fraction, size), self.axis)
         else:
-            kept = self._scheduled(magnitudes, size)
+            kept = self._scheduled(magnitudes, size, self.step(moment))
         return ops.where(kept | ops.isnan(w), w, ops.zeros_like(w))
 
-    def _scheduled(self, magnitudes: Any, size: int) -> Any:
+    def _scheduled(self, magnitudes: Any, size: int, step: Any) -> Any:
         """Return the mask of a count that is only known while training."""
-        step = self.step()
         fraction = self.fraction(0 if step is None else step)
         fraction = ops.cast(ops.convert_to_tensor(fraction), "float32")
         count = ops.cast(ops.floor(fraction * size + 0.5), "int32")

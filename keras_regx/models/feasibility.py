@@ -4,7 +4,12 @@ from typing import Any
 
 from keras import ops
 
+from keras_regx import keras_internals as internals
+from keras_regx._core import validation as check
+from keras_regx._core.counter import Moment
+from keras_regx.constraints.algebra import apply
 from keras_regx.models.sites import free_name, require_weights
+from keras_regx.models.tracking import adopt, needs_adoption
 from keras_regx.ops.numerics import safe_norm
 
 
@@ -39,6 +44,7 @@ def violations(model: Any) -> dict[str, float]:
     [0.0]
     """
     require_weights(model)
+    adopt(model)
     found: dict[str, float] = {}
     for variable in model.weights:
         if variable.constraint is not None:
@@ -48,7 +54,7 @@ def violations(model: Any) -> dict[str, float]:
 
 def violation(variable: Any) -> float:
     """Return the distance between a variable and the set of its constraint."""
-    constraint = _constraint(variable)
+    constraint = variable.constraint
     try:
         distance = constraint.distance(variable)
     except (AttributeError, NotImplementedError):  # Keras' own, functions, chains.
@@ -73,16 +79,67 @@ def project(model: Any) -> Any:
     is applied once.
     """
     require_weights(model)
+    adopt(model)
     for variable in model.weights:
         if variable.constraint is not None:
             # On TensorFlow `convert_to_tensor` gives a variable back as it is.
-            variable.assign(_constraint(variable)(variable.value))
+            variable.assign(variable.constraint(variable.value))
     return model
 
 
-def _constraint(variable: Any) -> Any:
-    """Return the constraint of a variable, with the anchor of that variable."""
-    constraint = variable.constraint
-    if hasattr(constraint, "for_variable"):
-        return constraint.for_variable(variable)
-    return constraint
+def stateless_project(
+    model: Any, trainable_variables: Any, step: Any = None
+) -> list[Any]:
+    """Return the projected values of the trainable variables: a pure function.
+
+    For loops whose optimizer knows no constraints: optax, `torch.func`, a loop of
+    your own. Works under `jit`.
+
+    Args:
+        model: Built model.
+        trainable_variables: The values of `model.trainable_variables`, in that order.
+        step: `None`: each constraint is applied now, as `project` does. Or an int
+            or integer scalar, which may be traced, the number of updates made before
+            this one: a constraint with a schedule takes `schedule(step)`, and
+            `Every(c, n)` applies if update `step + 1` is an n-th one.
+
+    Returns:
+        A list like `trainable_variables`.
+
+    Raises:
+        ValueError: If the values are not those of the model; or under `jit`, if a
+            constraint has never met its weight: call `keras_regx.project(model)` or
+            `keras_regx.advance(model, 0)` once before.
+
+    Example:
+
+    >>> import keras
+    >>> import keras_regx
+    >>> layer = keras.layers.Dense(1, use_bias=False,
+    ...     kernel_constraint=keras_regx.constraints.NonNeg())
+    >>> model = keras.Sequential([keras.Input((2,)), layer])
+    >>> values = [keras.ops.convert_to_tensor([[-1.0], [2.0]])]
+    >>> [float(v) for v in keras_regx.stateless_project(model, values)[0][:, 0]]
+    [0.0, 2.0]
+    """
+    values = list(trainable_variables)
+    variables = model.trainable_variables
+    if len(values) != len(variables):
+        expected = f"the {len(variables)} values of `model.trainable_variables`"
+        received = f"{len(values)} values"
+        check.fail("stateless_project", "trainable_variables", expected, received)
+    if not internals.is_traced_by_jax():
+        adopt(model)
+    elif needs_adoption(model):
+        raise ValueError(
+            "A constraint or penalty of the model has not met its weight yet, which it "
+            "has to remember. Call keras_regx.advance(model, 0) once before this is "
+            "compiled."
+        )
+    moment = Moment(is_update=step is not None, step=step)
+    return [
+        value
+        if variable.constraint is None
+        else apply(variable.constraint, ops.convert_to_tensor(value), moment)
+        for variable, value in zip(variables, values, strict=True)
+    ]

@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from keras_regx import keras_internals as internals
+
 _OPTIMIZERS = {
     name: cls
     for name, cls in vars(keras.optimizers).items()
@@ -61,7 +63,8 @@ def load_model(
     if getattr(model, "compiled", False) and not model.run_eagerly:
         was_auto = not is_torch if from_torch else model.jit_compile
         if was_auto:
-            _decide_jit(model)
+            # What was never set, Keras decides when it needs it.
+            internals.set_jit_compile(model, None)
     return model
 
 
@@ -71,10 +74,3 @@ def _saved_by_torch(path: Any) -> bool:
         return False
     with zipfile.ZipFile(path) as archive:
         return b'"keras.src.backend.torch' in archive.read("config.json")
-
-
-def _decide_jit(model: Any) -> None:
-    """Let a compiled model decide anew whether it compiles its functions."""
-    model.jit_compile = None  # What was never set, Keras decides when it needs it.
-    if hasattr(model, "_compile_config"):  # What the next save will write.
-        model._compile_config.config["jit_compile"] = model.jit_compile  # noqa: SLF001

@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_regx._core import validation as check
 from keras_regx._core.table import Column, Table
+from keras_regx import keras_internals as internals
 from keras_regx.models.sites import require_weights
 
 _CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
@@ -113,7 +114,7 @@ def prune_units(model: Any, return_report: bool = False) -> Any:
     (21, 6)
     """
     check.boolean("prune_units", "return_report", return_report)
-    if not (_is_sequential(model) or _is_functional(model)):
+    if not (isinstance(model, keras.Sequential) or internals.is_functional(model)):
         raise ValueError(
             "prune_units follows the graph of a Functional or Sequential model. "
             f"Received: {type(model).__name__} {getattr(model, 'name', model)!r}"
@@ -150,9 +151,7 @@ class _Graph:
         self.model = model
         self.weights = {id(layer): layer.get_weights() for layer in model.layers}
         self.outputs = {id(t) for t in keras.tree.flatten(model.outputs)}
-        function = model._functional if _is_sequential(model) else model  # noqa: SLF001
-        by_depth = function._nodes_by_depth.values()  # noqa: SLF001
-        self._own = {id(node) for nodes in by_depth for node in nodes}
+        self._own = {id(node) for node in internals.graph_nodes(model)}
 
     def units(self, layer: Any) -> int:
         """Return how many units a layer has now."""
@@ -203,7 +202,7 @@ class _Graph:
 
     def _nodes(self, layer: Any) -> list[Any]:
         """Return the calls of a layer that are part of this model."""
-        return [n for n in layer._inbound_nodes if id(n) in self._own]  # noqa: SLF001
+        return [node for node in internals.calls_of(layer) if id(node) in self._own]
 
     def _followers(self, node: Any) -> list[Any]:
         produced = {id(t) for t in node.output_tensors}
@@ -312,14 +311,6 @@ def _apply(function: Callable[[Any], Any] | None, values: np.ndarray) -> np.ndar
         return values
     result = function(ops.convert_to_tensor(values.astype("float32")))
     return np.asarray(ops.convert_to_numpy(result))
-
-
-def _is_functional(model: Any) -> bool:
-    return isinstance(model, keras.Model) and hasattr(model, "_nodes_by_depth")
-
-
-def _is_sequential(model: Any) -> bool:
-    return isinstance(model, keras.Sequential)
 
 
 def _is_linear(layer: Any) -> bool:

@@ -10,6 +10,8 @@ from typing import Any
 
 import keras
 
+from keras_regx import keras_internals as internals
+
 # Attributes that list variables without saying what they are for.
 _BOOKKEEPING = (
     "_trainable_variables",
@@ -57,6 +59,21 @@ class Site:
         return cls(variable, variable.path, slot=slot, active=variable.trainable)
 
 
+@dataclass(frozen=True)
+class LayerSite:
+    """One layer of a model, for what is put on layers: penalties on activations.
+
+    Attributes:
+        layer: The layer.
+        path: Its path, such as `block1/conv`.
+        parents: The layers around it, outermost first, without the model.
+    """
+
+    layer: Any
+    path: str
+    parents: tuple[Any, ...] = ()
+
+
 def slot_stem(attribute: str) -> str:
     """Return the stem of Keras' arguments: `_kernel` -> `kernel`.
 
@@ -94,9 +111,10 @@ def sites(model: Any) -> list[Site]:
     attributes: dict[int, list[tuple[Any, str]]] = {}
     states: set[int] = set()
     for layer, parents in _walk(model):
-        for variable in layer._trainable_variables:  # noqa: SLF001
+        trainable, others = internals.own_variables(layer)
+        for variable in trainable:
             owners.setdefault(id(variable), (layer, parents))
-        for variable in layer._non_trainable_variables:  # noqa: SLF001
+        for variable in others:
             owners.setdefault(id(variable), (layer, parents))
             if "float" in variable.dtype:  # Quantized kernels are weights.
                 states.add(id(variable))
@@ -120,6 +138,37 @@ def sites(model: Any) -> list[Site]:
             )
         )
     return found
+
+
+def layer_sites(model: Any) -> list[LayerSite]:
+    """Return one site for each layer inside a model that has an output of its own."""
+    return [
+        LayerSite(layer, layer.path or layer.name, parents)
+        for layer, parents in _walk(model)
+        if layer is not model and not isinstance(layer, keras.layers.InputLayer)
+    ]
+
+
+def keys_of(model: Any) -> dict[int, str]:
+    """Return the key of every weight and layer of a model, by its `id`.
+
+    A key is the same in every instance of a model: it says where Keras' files have
+    the layer (`layers/dense_1`), and for a weight which attribute of the layer it is
+    (`layers/dense_1/kernel`). Names of models and layers do not enter, nor do the
+    numbers of weights, which change with LoRA and quantization.
+    """
+    keys: dict[int, str] = {}
+    for path, layer in internals.saved_layers(model):
+        keys[id(layer)] = path
+        own = {id(v): v for group in internals.own_variables(layer) for v in group}
+        named = [(name.lstrip("_"), v) for name, v in _variables_of(layer)]
+        taken: set[str] = set()
+        for name, variable in [*named, *((v.name, v) for v in own.values())]:
+            if id(variable) in own and id(variable) not in keys:
+                key = free_name(f"{path}/{name}".lstrip("/"), taken)
+                taken.add(key)
+                keys[id(variable)] = key
+    return keys
 
 
 def require_weights(model: Any, *, complete: bool = False) -> None:
@@ -158,7 +207,7 @@ def _walk(model: Any) -> Iterator[tuple[Any, tuple[Any, ...]]]:
         seen.add(id(layer))
         yield layer, parents
         inside = parents if layer is model else (*parents, layer)
-        children = getattr(layer, "_layers", ())
+        children = internals.sublayers(layer)
         stack += [(child, inside) for child in reversed(children)]
 
 

@@ -1,51 +1,59 @@
 """Which variable gets which penalty under `Proximal`, and the state that needs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
 
 from keras_regx._core import validation as check
-from keras_regx._core.counter import parts
+from keras_regx._core.config import parts
+from keras_regx._core.counter import TrackedNumber
 from keras_regx.models import Rule, Site
-from keras_regx.models.binding import bind
+from keras_regx.policy.assignment import assign
 from keras_regx.regularizers.reference import Referenced
 from keras_regx.regularizers.scheduled import Scheduled
 
 
 class Plan:
-    """Rules, then penalties by path, then penalties by variable.
+    """Rules, then the penalty of each variable.
 
     No list, which Keras would track in place of the optimizer's own.
 
     Attributes:
         rules: The rules, in order.
-        bound: The penalty of each path; None until the rules have been looked up.
         matched: `(variable, penalty)` for each penalized variable, once built.
+        lost: What is without its weights after loading: an error at the first step.
     """
 
-    def __init__(self, rules: list[Rule]) -> None:
+    def __init__(self, rules: list[Rule], *, is_loaded: bool = False) -> None:
         self.rules = rules
-        self.bound: dict[str, Any] | None = None
         self.matched: list[tuple[Any, Any]] = []
+        self.lost: list[str] = []
+        self._found: list[tuple[Any, Any]] | None = None  # By `bind`.
+        self._by_path: dict[str, Any] | None = None  # What a config says of that.
+        self._is_loaded = is_loaded
 
-    def bind(self, sites: list[Site]) -> None:
-        """Find the penalty of each path: the last rule that matches it wins.
+    def bind(self, sites: Sequence[Site]) -> None:
+        """Find the penalty of each weight: the last rule that matches it wins.
 
         Raises:
             ValueError: If a rule matches nothing.
         """
-        bound: dict[str, Any] = {}
-        for rule in self.rules:
-            found = [site for site in sites if rule.matches(site)]
-            if not found:
-                known = ", ".join(site.path for site in sites)
+        assignment = assign(self.rules, sites)
+        known = ", ".join(site.path for site in sites)
+        for rule, indices in zip(self.rules, assignment.matches, strict=True):
+            if not indices and self._is_loaded:
+                self.lost.append(repr(rule))
+            elif not indices:
                 raise ValueError(
                     f"{rule!r} of Proximal matches no trainable variable. The "
                     f"variables are: {known}"
                 )
-            bound |= {site.path: bind(rule.regularizer, site) for site in found}
-        self.bound = {path: r for path, r in bound.items() if r is not None}
+        self._found = [
+            (sites[i].variable, values["regularizer"])
+            for i, values in assignment.given().items()
+            if values["regularizer"] is not None
+        ]
 
     def build(self, variables: list[Any], *, allow_double: bool) -> None:
         """Match variables to penalties; the rules are looked up if they were not.
@@ -54,12 +62,13 @@ class Plan:
             ValueError: If a rule matches nothing, or a variable has a penalty in the
                 loss as well, unless `allow_double`.
         """
-        if self.bound is None:
+        if self._by_path is not None:
+            self._found = self._at_paths(variables)
+        elif self._found is None:
             self.bind([Site.of_variable(variable) for variable in variables])
-        bound = self.bound or {}
-        for variable in variables:
-            penalty = bound.get(variable.path)
-            if penalty is None:
+        given = {id(variable) for variable in variables}
+        for variable, penalty in self._found or ():
+            if id(variable) not in given:
                 continue
             if variable.regularizer is not None and not allow_double:
                 raise ValueError(
@@ -67,8 +76,71 @@ class Plan:
                     f"{variable.regularizer!r} in the loss and {penalty!r} in "
                     "Proximal. Remove one, or pass `allow_double=True` to mean both."
                 )
-            # A penalty from a saved config has no reference yet: it is loaded later.
-            self.matched.append((variable, penalty.for_variable(variable)))
+            self.matched.append((variable, penalty))
+
+    def require_weights(self) -> None:
+        """Raise a ValueError if a rule has lost its weights since it was saved."""
+        if self.lost:
+            raise ValueError(
+                "Proximal was loaded with rules whose weights are not among the "
+                f"variables that it trains: {', '.join(dict.fromkeys(self.lost))}. "
+                "Compile the model anew."
+            )
+
+    # In configs and files -----------------------------------------------------------
+
+    def config(self) -> dict[str, Any] | None:
+        """Return what `bind` has found, by path; None if it was not called."""
+        if self._found is None:
+            return self._by_path
+        return {variable.path: penalty for variable, penalty in self._found}
+
+    def load(self, by_path: dict[str, Any] | None) -> None:
+        """Take what `config` returned; the variables are known later."""
+        self._by_path = by_path
+        self._is_loaded = True
+
+    def _at_paths(self, variables: list[Any]) -> list[tuple[Any, Any]]:
+        """Return the variables at the paths of a config.
+
+        A Sequential model has its name in its paths until it has been loaded.
+        """
+        exact = {variable.path: variable for variable in variables}
+        short = {variable.path.partition("/")[2]: variable for variable in variables}
+        found = []
+        for path, penalty in (self._by_path or {}).items():
+            tail = path.partition("/")[2]
+            variable = exact.get(path, exact.get(tail, short.get(tail)))
+            if variable is None:
+                self.lost.append(path)
+            else:
+                found.append((variable, penalty.for_variable(variable)))
+        return found
+
+    def saved(self, keys: dict[int, str]) -> dict[str, Any]:
+        """Return the penalties by the keys of their weights, as JSON values."""
+        return {
+            keys[id(variable)]: keras.saving.serialize_keras_object(penalty)
+            for variable, penalty in self.matched
+            if id(variable) in keys
+        }
+
+    def restore(self, saved: dict[str, Any], owners: dict[str, Any]) -> None:
+        """Match the weights that a file names, whatever their paths are now."""
+        found, self.lost = [], []
+        at = {id(variable): penalty for variable, penalty in self.matched}
+        for key, config in saved.items():
+            variable = owners.get(key)
+            if variable is None:
+                self.lost.append(key)
+                continue
+            penalty = keras.saving.deserialize_keras_object(config)
+            if penalty == at.get(id(variable)):
+                penalty = at[id(variable)]
+            found.append((variable, penalty.for_variable(variable)))
+        self.matched = found
+
+    # State --------------------------------------------------------------------------
 
     def parts(self) -> Iterator[Any]:
         """Yield each penalty in use and what it is made of, once."""
@@ -86,12 +158,11 @@ class Plan:
 
     def state(self) -> Iterator[Any]:
         """Yield the variables that compiled steps and checkpoints have to know."""
-        for penalty in self.scheduled():
-            yield penalty.state
+        numbers = (part for part in self.parts() if isinstance(part, TrackedNumber))
+        yield from {id(number.state): number.state for number in numbers}.values()
         for part in self.parts():
             if isinstance(part, Referenced):
-                kept = (part.reference(name) for name in part.kept)
-                yield from (variable for variable in kept if variable is not None)
+                yield from part.state_tensors().values()
 
 
 def check_rules(rules: Any) -> list[Rule]:
@@ -102,8 +173,9 @@ def check_rules(rules: Any) -> list[Rule]:
         if not isinstance(rule, Rule) or rule.joint is not None:
             check.fail("Proximal", "rules", "a list of Rule, none of them joint", rule)
         arguments = rule.arguments()
-        if "constraint" in arguments or "regularizer" not in arguments:
-            expected = "rules that set a regularizer; a Policy sets constraints"
+        others = {"constraint", "activity_regularizer"} & set(arguments)
+        if others or "regularizer" not in arguments:
+            expected = "rules that set a regularizer; a Policy sets the rest"
             check.fail("Proximal", "rules", expected, rule)
         regularizer = arguments["regularizer"]
         if regularizer is not None and not getattr(regularizer, "proximable", False):

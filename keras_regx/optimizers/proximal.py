@@ -8,9 +8,9 @@ import keras
 from keras import ops
 
 from keras_regx._core import validation as check
-from keras_regx._core.counter import StepReader, parts
 from keras_regx._core.registry import PACKAGE
 from keras_regx.models import Rule, sites
+from keras_regx.models.tracking import end
 from keras_regx.optimizers.metric import (
     ADAPTIVE,
     METRICS,
@@ -64,9 +64,9 @@ class Proximal(keras.optimizers.Optimizer):
         use_ema: Boolean. Average the weights, after the proximal step.
         ema_momentum: Float. Decay of the average.
         ema_overwrite_frequency: Int or None. Overwrite the weights with their
-            average every so many updates; at the end of `fit` in any case. What
-            is written satisfies the constraints and keeps the zeros of the
-            weights it replaces.
+            average every so many updates; at the end of `fit` in any case. An
+            average is zero where its penalized weight is; what is written
+            satisfies the constraints.
         name: String. Name of the optimizer.
 
     Gradient accumulation: one proximal step per update, with the inner's rate.
@@ -122,18 +122,19 @@ class Proximal(keras.optimizers.Optimizer):
         self.inner = inner
         self.metric = metric
         self.allow_double = check.boolean("Proximal", "allow_double", allow_double)
-        self._plan = Plan(rules)
+        self.plan = Plan(rules)
+        self._base = len(self._variables)  # The count and rate of every optimizer.
         self._step: Any = None  # The update in progress, after the inner's part of it.
 
     @property
     def rules(self) -> list[Rule]:
         """The rules, in order."""
-        return list(self._plan.rules)
+        return list(self.plan.rules)
 
     @property
     def penalties(self) -> dict[str, Any]:
         """The penalty of each variable by path, once the optimizer is built."""
-        return {v.path: r for v, r in self._plan.matched}
+        return {v.path: r for v, r in self.plan.matched}
 
     def bind(self, model: Any) -> Self:
         """Look up the rules on a built model, whose layers they may name.
@@ -147,27 +148,23 @@ class Proximal(keras.optimizers.Optimizer):
         Raises:
             ValueError: If a rule matches nothing.
         """
-        self._plan.bind([site for site in sites(model) if site.active])
+        self.plan.bind([site for site in sites(model) if site.active])
         return self
 
     def build(self, variables: list[Any]) -> None:
         """Create the state for `variables` and match the rules to them."""
         if self.built:
             return
-        self._plan.build(variables, allow_double=self.allow_double)
-        for variable in self._plan.state():
-            self._track_variable(variable)
-        for variable in variables:
-            for part in parts(getattr(variable, "constraint", None)):
-                if isinstance(part, StepReader):
-                    part.attach(self)
+        self.plan.build(variables, allow_double=self.allow_double)
         self.inner.build(variables)
         super().build(variables)
 
     @property
     def variables(self) -> list[Any]:
-        """State of this optimizer, then that of the inner one."""
-        return self._variables[:] + self.inner.variables
+        """State of this optimizer and its penalties, then that of the inner one."""
+        own, base = self._variables, self._base
+        state = self.plan.state()
+        return [*own[:base], *state, *own[base:], *self.inner.variables]
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         """Update the variables: the inner update, then the proximal steps."""
@@ -178,9 +175,10 @@ class Proximal(keras.optimizers.Optimizer):
         if variables is None:
             variables = self._trainable_variables
         variables = list(variables)
+        self.plan.require_weights()
         before = self.inner.iterations + 0
         rate = ops.convert_to_tensor(self.inner.learning_rate) + 0
-        for penalty in self._plan.scheduled():
+        for penalty in self.plan.scheduled():
             penalty.advance_traced(before)
         self.inner.apply(grads, variables)
         updated = None  # Always; under accumulation, at the last micro-batch.
@@ -197,7 +195,7 @@ class Proximal(keras.optimizers.Optimizer):
     ) -> None:
         step = scalar_step(self.inner, rate)
         is_adaptive = self.metric != "euclidean" and isinstance(self.inner, ADAPTIVE)
-        for variable, penalty in self._plan.matched:
+        for variable, penalty in self.plan.matched:
             if id(variable) not in given:
                 continue  # Frozen since the optimizer was built.
             size = step
@@ -214,7 +212,7 @@ class Proximal(keras.optimizers.Optimizer):
                 continue
             momentum = self.ema_momentum * ops.cast(before > 0, average.dtype)
             value = momentum * average + (1 - momentum) * variable
-            _assign(average, value, updated)
+            _assign(average, self._with_zeros_of(variable, value), updated)
             if frequency:
                 due = ops.equal((before + 1) % frequency, 0)
                 due = due if updated is None else ops.logical_and(due, updated)
@@ -228,17 +226,22 @@ class Proximal(keras.optimizers.Optimizer):
 
     def _finished(self, variable: Any, average: Any) -> Any:
         """Return an average fit for use: the zeros kept, the constraint satisfied."""
-        value = ops.convert_to_tensor(average) + 0
-        if any(variable is matched for matched, _ in self._plan.matched):
-            is_zero = ops.equal(ops.convert_to_tensor(variable), 0)
-            value = ops.where(is_zero, ops.zeros_like(value), value)
+        value = self._with_zeros_of(variable, ops.convert_to_tensor(average) + 0)
         return value if variable.constraint is None else variable.constraint(value)
 
-    def finalize_variable_values(self, var_list: Any) -> None:  # noqa: ARG002
+    def _with_zeros_of(self, variable: Any, average: Any) -> Any:
+        """Return an average that is zero where a penalized weight is."""
+        if not any(variable is matched for matched, _ in self.plan.matched):
+            return average
+        is_zero = ops.equal(ops.convert_to_tensor(variable), 0)
+        return ops.where(is_zero, ops.zeros_like(average), average)
+
+    def finalize_variable_values(self, var_list: Any) -> None:
         """Write the averages into the weights at the end of training."""
         if self.use_ema and self.built:
             for variable, average in self._averages():
                 variable.assign(self._finished(variable, average))
+        end(self, var_list)
 
     @contextmanager
     def _after_inner(self, step: Any) -> Iterator[None]:
@@ -294,10 +297,11 @@ class Proximal(keras.optimizers.Optimizer):
             "ema_overwrite_frequency": self.ema_overwrite_frequency,
             "name": self.name,
         }
-        if self._plan.bound is not None:
+        bound = self.plan.config()
+        if bound is not None:
             config["bound"] = {
                 path: keras.saving.serialize_keras_object(regularizer)
-                for path, regularizer in self._plan.bound.items()
+                for path, regularizer in bound.items()
             }
         return config
 
@@ -315,8 +319,8 @@ class Proximal(keras.optimizers.Optimizer):
         config["inner"] = load(config["inner"])
         config["rules"] = [load(rule) for rule in config["rules"]]
         optimizer = cls(**config)
-        if bound is not None:
-            optimizer._plan.bound = {path: load(r) for path, r in bound.items()}
+        by_path = None if bound is None else {p: load(r) for p, r in bound.items()}
+        optimizer.plan.load(by_path)
         return optimizer
 
 
@@ -345,6 +349,12 @@ def _check_inner(inner: Any) -> None:
         expected = (
             "an optimizer without loss scaling; put the LossScaleOptimizer outside: "
             "LossScaleOptimizer(Proximal(...))"
+        )
+        check.fail("Proximal", "inner", expected, inner)
+    if isinstance(inner, keras.optimizers.MultiOptimizer):
+        expected = (
+            "one optimizer; put Proximal inside the MultiOptimizer, as one of those "
+            "that it maps variables to"
         )
         check.fail("Proximal", "inner", expected, inner)
     if isinstance(inner, Proximal):

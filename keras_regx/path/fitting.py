@@ -10,29 +10,14 @@ import numpy as np
 from keras import ops
 
 from keras_regx._core import validation as check
-from keras_regx.callbacks.advance import track
 from keras_regx.models import Rule, Site
+from keras_regx.models.tracking import adopt
 from keras_regx.optimizers import Proximal
 from keras_regx.path.checkpoints import load, save
 from keras_regx.path.data import OWNER, Batches, Data
 from keras_regx.path.result import PathPoint
-from keras_regx.regularizers import Regularizer, Scheduled
-
-
-class Dial(Scheduled):
-    """A penalty times a number that is set by hand between fits."""
-
-    def __init__(self, regularizer: Any) -> None:
-        constant = keras.optimizers.schedules.ExponentialDecay(1.0, 1, 1.0)
-        super().__init__(regularizer, constant)
-        self._is_advanced = True
-
-    def arguments(self) -> dict[str, Any]:
-        """Return the one argument."""
-        return {"regularizer": self.regularizer}
-
-    def advance_traced(self, step: Any) -> None:
-        """Stay where the dial was set."""
+from keras_regx.regularizers import Regularizer
+from keras_regx.regularizers.scheduled import Strength
 
 
 class Settle(keras.callbacks.Callback):
@@ -178,10 +163,10 @@ class Fitter:
             )
             tick()
 
-    def _attach(self, model: Any, penalized: list[Any]) -> list[Dial]:
+    def _attach(self, model: Any, penalized: list[Any]) -> list[Strength]:
         """Put the penalty on the model and return the dials that set its factor."""
         optimizer = _copy(self.optimizer)
-        dial = Dial(self.penalty)
+        dial = Strength(self.penalty)
         if self.method == "prox":
             rules = [Rule(self.pattern, regularizer=dial)]
             optimizer = Proximal(optimizer, rules, allow_double=True)
@@ -191,7 +176,7 @@ class Fitter:
             return list(found.values())
         for variable in penalized:
             variable.regularizer = dial
-        track(model, [dial])
+        adopt(model)
         self._compile(model, optimizer)
         return [dial]
 

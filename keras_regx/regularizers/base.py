@@ -9,7 +9,6 @@ from keras import ops
 from keras_regx._core import validation as check
 from keras_regx._core.config import Configurable
 from keras_regx._core.registry import Registry
-from keras_regx._core.saveable import Saveable
 from keras_regx.ops.numerics import compute_dtype, dtype_of, upcast
 from keras_regx.ops.thresholds import soft_threshold
 
@@ -111,35 +110,6 @@ class Regularizer(Configurable, keras.regularizers.Regularizer):
             return x
         return ops.cast(self._prox(upcast(x), step_size), dtype)
 
-    def for_variable(self, variable: Any) -> "Regularizer":
-        """Return the penalty as it applies to one variable from now on.
-
-        Most penalties know nothing of variables and return themselves. One that
-        measures from a reference, such as `Anchor`, returns a copy that holds the
-        value of `variable` at this moment; one made of other penalties returns a
-        copy made of their copies. Whoever attaches a penalty calls it; a penalty
-        that reaches a variable otherwise, as the argument of a layer, replaces
-        itself by the copy when it is first evaluated.
-
-        Args:
-            variable: A `keras.Variable`.
-        """
-        try:
-            arguments = self.arguments()
-        except NotImplementedError:
-            return self
-        changed = {}
-        for name, value in arguments.items():
-            bound = _for_variable(value, variable)
-            if bound is not value:
-                changed[name] = bound
-        if not changed:
-            return self
-        # A shallow copy: state such as that of `Scheduled` stays shared.
-        copy = object.__new__(type(self))
-        copy.__dict__.update({**vars(self), **changed})
-        return copy
-
     @property
     def proximable(self) -> bool:
         """Whether `prox` is available."""
@@ -174,19 +144,8 @@ class Regularizer(Configurable, keras.regularizers.Regularizer):
     __rmul__ = __mul__
 
 
-def _for_variable(value: Any, variable: Any) -> Any:
-    """Bind an argument that is a penalty or a list of them; others stay."""
-    if isinstance(value, Regularizer):
-        return value.for_variable(variable)
-    if isinstance(value, list):
-        items = [_for_variable(item, variable) for item in value]
-        same = all(new is old for new, old in zip(items, value, strict=True))
-        return value if same else items
-    return value
-
-
 @register
-class Sum(Regularizer, Saveable):
+class Sum(Regularizer):
     """Sum of penalties.
 
         f(x) = sum_k f_k(x)
@@ -313,7 +272,7 @@ class Wrapper(Regularizer):
 
 
 @register
-class Scaled(Wrapper, Saveable):
+class Scaled(Wrapper):
     """A multiple of a penalty.
 
         f(x) = factor g(x)

@@ -7,7 +7,6 @@ from keras import ops
 from keras_regx import constraints
 from keras_regx._core import masks
 from keras_regx._core import validation as check
-from keras_regx._core.saveable import Saveable
 from keras_regx.ops.numerics import safe_norm
 from keras_regx.regularizers.base import Regularizer, Wrapper, register, registry
 
@@ -79,7 +78,7 @@ class SetDistance(Regularizer):
 
 
 @register
-class MoreauEnvelope(Regularizer, Saveable):
+class MoreauEnvelope(Regularizer):
     """The smooth version of a penalty: its infimal convolution with a square.
 
         f(x) = min_z g(z) + ||z - x||_2^2 / (2 mu)
@@ -135,7 +134,7 @@ class MoreauEnvelope(Regularizer, Saveable):
 
 
 @register
-class Masked(Wrapper, Saveable):
+class Masked(Wrapper):
     """A penalty on some of the entries; the others are seen as zeros.
 
         f(x) = g(m x),    m the mask of zeros and ones

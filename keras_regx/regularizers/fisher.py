@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_regx._core import validation as check
-from keras_regx._core.counter import parts
+from keras_regx._core.config import bound, parts
 from keras_regx.regularizers.reference import ElasticWeightConsolidation
 
 _DISTRIBUTIONS = ("categorical", "bernoulli", "normal")
@@ -101,11 +101,8 @@ def consolidate(model: Any, fisher: dict[str, Any]) -> None:
     """
     found = False
     for variable in model.trainable_variables:
-        penalty: Any = getattr(variable, "regularizer", None)
-        if not hasattr(penalty, "for_variable"):
-            continue
-        bound = penalty.for_variable(variable)
-        for part in parts(bound):
+        penalty = bound(variable.regularizer, variable)
+        for part in parts(penalty):
             if not isinstance(part, ElasticWeightConsolidation):
                 continue
             if part.reference() is not None:
@@ -113,7 +110,7 @@ def consolidate(model: Any, fisher: dict[str, Any]) -> None:
                 part.reference("anchor").assign(ops.convert_to_numpy(variable))
                 if variable.path in fisher:
                     part.reference("fisher").assign(fisher[variable.path])
-        variable.regularizer = bound
+        variable.regularizer = penalty
     if not found:
         expected = "a model with ElasticWeightConsolidation attached to a variable"
         check.fail("consolidate", "model", expected, model)

@@ -2,33 +2,31 @@
 
 The reference belongs to a variable, not to the penalty: one instance may serve
 the four kernels of `MultiHeadAttention`. `for_variable(variable)` returns a copy
-that holds the reference of one variable, taken from it at that moment.
+that remembers the reference of one variable, taken from it at that moment.
 
 - A `Policy` calls it when it attaches the penalty.
-- As a layer's `*_regularizer=` argument the penalty does so itself when it is
-  first evaluated: by `model.losses`, or when `fit` starts, before the first
-  update. Keras tells a regularizer nothing when the layer is built, and so
-  pretrained weights may be loaded in between.
+- As a layer's `*_regularizer=` argument it is called at the first look: when the
+  penalty is evaluated on its variable, when `fit` starts, or when an optimizer is
+  built, before the first update. Pretrained weights may be loaded before that.
 
-The references are saved with the model, in the entry of the layer's regularizer,
-and are neither in its config nor among its weights.
+The references are saved with the model, and are neither in its config nor among
+its weights.
 """
 
-import weakref
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
 from keras_regx._core import validation as check
-from keras_regx._core.saveable import PerVariable
-from keras_regx.ops.numerics import absolute, compute_dtype, dtype_of
+from keras_regx._core.memory import View
+from keras_regx.ops.numerics import absolute, dtype_of
 from keras_regx.ops.thresholds import soft_threshold
 from keras_regx.regularizers.base import Regularizer, register
 
 
-class Referenced(PerVariable, Regularizer):
+class Referenced(Regularizer):
     """Base class of penalties that keep tensors for each variable.
 
     A subclass names them in `kept`; the first is the variable's own value at the
@@ -39,92 +37,19 @@ class Referenced(PerVariable, Regularizer):
     separable = True
     kept: tuple[str, ...] = ("anchor",)
 
-    anchor: Any
-    _owner: Any  # Weak reference to the variable of a copy.
-    _family: list[tuple[Any, Any]]  # (weak reference to the variable, its copy)
-    _tensors: dict[str, Any]
-    _loaded: dict[int, dict[str, Any]]
-
-    def for_variable(self, variable: Any) -> Self:
-        """Return a copy that holds references for `variable`, taken now.
-
-        Args:
-            variable: A `keras.Variable`.
-        """
-        if all(getattr(self, name, None) is not None for name in self.kept):
-            return self  # All is explicit.
-        if "_tensors" in vars(self) and self._members()[0][0]() is variable:
-            return self
-        bound: Self = type(self)(**self.arguments())
-        bound._tensors = {
-            name: _variable_like(variable, name, is_copy=i == 0)
-            for i, name in enumerate(self.kept)
+    def remembers(self, view: View) -> dict[str, Callable[[], Any]]:
+        """Keep what is not given explicitly."""
+        first: dict[str, Callable[[], Any]] = {self.kept[0]: view.read}
+        initial = {name: first.get(name, lambda: 1.0) for name in self.kept}
+        return {
+            name: value
+            for name, value in initial.items()
+            if getattr(self, name, None) is None
         }
-        owner = weakref.ref(variable)
-        bound._owner = owner
-        family = [
-            (ref, member)
-            for ref, member in self._members()
-            if ref() is not None and ref() is not variable
-        ]
-        self._family = [*family, (owner, bound)]
-        self._hand_over(bound, variable.path)
-        return bound
 
     def reference(self, name: str = "anchor") -> Any:
         """Return the variable that holds a reference, or None if unbound."""
-        return vars(self).get("_tensors", {}).get(name)
-
-    def save_own_variables(self, store: Any) -> None:
-        """Write the references of every variable; called by Keras."""
-        for i, (_, bound) in enumerate(self._members()):
-            for name, tensor in bound._tensors.items():  # noqa: SLF001
-                store[f"{i}_{name}"] = tensor
-
-    def load_own_variables(self, store: Any) -> None:
-        """Read the references; called by Keras.
-
-        Those of variables that are not known yet wait for `for_variable`. A file
-        without references changes nothing.
-        """
-        reader = self._reader(store)
-        if reader is self:
-            self._loaded = {}
-            for key in store.keys():  # noqa: SIM118  (a store is no dictionary)
-                index, _, name = key.partition("_")
-                values = self._loaded.setdefault(int(index), {})
-                values[name] = np.array(store[key])
-        self._loaded = reader._loaded  # noqa: SLF001
-        for ref, bound in self._members():
-            self._hand_over(bound, getattr(ref(), "path", ""))
-
-    def _hand_over(self, bound: Any, path: str) -> None:
-        """Give the copy for a variable what was loaded for it, if anything was."""
-        loaded = vars(self).get("_loaded", {})
-        at = (
-            self._shared.index(path) if path in self._shared else min(loaded, default=0)
-        )
-        if at in loaded:
-            bound._assign(loaded.pop(at))  # noqa: SLF001
-
-    def _served(self) -> list[str]:
-        variables = [ref() for ref, _ in self._members()]
-        return [variable.path for variable in variables if variable is not None]
-
-    def _members(self) -> list[tuple[Any, Any]]:
-        if "_owner" in vars(self):  # Not in its own list: Keras' loader would circle.
-            return [(self._owner, self)]
-        return vars(self).get("_family", [])
-
-    def _assign(self, values: dict[str, Any]) -> None:
-        for name, value in values.items():
-            tensor = self.reference(name)
-            if tuple(tensor.shape) != value.shape:
-                raise ValueError(
-                    f"{type(self).__name__} was saved with a reference of shape "
-                    f"{value.shape}, for a variable of shape {tuple(tensor.shape)}."
-                )
-            tensor.assign(value)
+        return None if self.memory is None else self.memory.tensors.get(name)
 
     def _kept(self, name: str, x: Any) -> Any:
         given = getattr(self, name, None)
@@ -148,24 +73,6 @@ class Referenced(PerVariable, Regularizer):
             expected = f"a tensor of shape {tuple(tensor.shape)}, as the {name}"
             check.fail(self, "x", expected, check.describe(x, dtype_of(x)))
         return ops.cast(tensor, dtype_of(x))
-
-
-def _variable_like(variable: Any, name: str, *, is_copy: bool) -> Any:
-    """Return a new variable: a copy of another, or ones of its shape."""
-
-    def initial(shape: Any, dtype: Any = None) -> Any:
-        if is_copy:
-            return ops.copy(ops.stop_gradient(ops.cast(variable, dtype)))
-        return ops.ones(shape, dtype)
-
-    return keras.Variable(
-        initial,
-        shape=tuple(variable.shape),
-        dtype=compute_dtype(dtype_of(variable)),
-        trainable=False,
-        autocast=False,
-        name=name,
-    )
 
 
 def _array(owner: Any, name: str, value: Any, minimum: float | None = None) -> Any:

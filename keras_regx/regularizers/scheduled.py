@@ -1,7 +1,6 @@
-"""A penalty whose strength changes during training."""
+"""Penalties whose strength changes during training."""
 
 import math
-import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -11,21 +10,77 @@ from keras import ops
 
 from keras_regx._core import validation as check
 from keras_regx._core.counter import TrackedNumber
+from keras_regx._core.gradient import on_gradient
 from keras_regx.regularizers.base import Wrapper, register
 
 _KerasSchedule = keras.optimizers.schedules.LearningRateSchedule
 
 
+class Strength(Wrapper, TrackedNumber):
+    """A penalty times a number that is set by hand.
+
+        f(x) = strength g(x)
+
+    Args:
+        regularizer: The penalty `g`: an instance, name, config or callable.
+        value: Finite float >= 0, the first strength.
+
+    Call: floating tensor that `g` accepts -> scalar, at the current strength.
+    Prox: `prox_{t f} = prox_{(t strength) g}`.
+    Gradient: the strength times the gradient of `g`.
+    Raises: ValueError naming the argument and the value received.
+
+    Example:
+
+    >>> from keras_regx.regularizers import L1
+    >>> from keras_regx.regularizers.scheduled import Strength
+    >>> penalty = Strength(L1(1.0), 0.5)
+    >>> float(penalty([3.0])), penalty.set(2.0), float(penalty([3.0]))
+    (1.5, 2.0, 6.0)
+    """
+
+    regularizer: Any
+
+    def __init__(self, regularizer: Any, value: float = 1.0) -> None:
+        self.regularizer = self._inner(regularizer)
+        self.value = check.number(self, "value", value, minimum=0)
+        self._track(lambda: self.value)
+
+    @property
+    def strength(self) -> float:
+        """The number that multiplies the penalty now."""
+        return float(ops.convert_to_numpy(self.state))
+
+    def set(self, value: float) -> float:
+        """Set the number from now on, for compiled steps too, and return it."""
+        self.state.assign(value)
+        return value
+
+    def state_tensors(self) -> dict[str, Any]:
+        """Return the variable of the strength."""
+        return {"strength": self.state}
+
+    def _value(self, x: Any) -> Any:
+        return ops.cast(self.state, x.dtype) * ops.cast(self.regularizer(x), x.dtype)
+
+    def _prox(self, x: Any, step_size: Any) -> Any:
+        return self.regularizer.prox(x, step_size * ops.cast(self.state, x.dtype))
+
+
 @register
-class Scheduled(Wrapper, TrackedNumber):
+class Scheduled(Strength):
     """A penalty times a number that follows a schedule over the training steps.
 
         f(x) = schedule(step) g(x),    step = optimizer.iterations
 
     Train with `keras_regx.callbacks.AdvanceSchedules()`, which sets the number
-    before every step; without it the number stays at `schedule(0)`, and a
-    training step says so in a warning. `keras_regx.optimizers.Proximal`
-    advances the penalties of its own rules and needs no callback.
+    before every step, or call `keras_regx.advance(model, step)` in a loop of your
+    own (`keras_regx.stateless_advance` in a JAX one). Without either the number
+    stays at `schedule(0)`, and the first gradient through it says so in a warning.
+    `keras_regx.optimizers.Proximal` advances the penalties of its own rules.
+
+    The variables of a model share one strength. Another model whose layers were
+    given the same instance gets a copy when it is first looked at.
 
     Args:
         regularizer: The penalty `g`: an instance, name, config or callable.
@@ -53,7 +108,6 @@ class Scheduled(Wrapper, TrackedNumber):
     2.5
     """
 
-    regularizer: Any
     schedule: Any
     _is_advanced: bool
 
@@ -65,11 +119,6 @@ class Scheduled(Wrapper, TrackedNumber):
         self.schedule = schedule
         self._is_advanced = False
         self._track(lambda: schedule(0))
-
-    @property
-    def strength(self) -> float:
-        """The number that multiplies the penalty now."""
-        return float(ops.convert_to_numpy(self.state))
 
     def advance(self, step: int) -> float:
         """Set the strength to that of a training step, and return it.
@@ -88,27 +137,37 @@ class Scheduled(Wrapper, TrackedNumber):
             expected = f"one that gives a finite number >= 0 at step {step}"
             check.fail(self, "schedule", expected, strength)
         self._is_advanced = True
-        self.state.assign(strength)
-        return strength
+        return self.set(strength)
+
+    def at(self, step: Any) -> Any:
+        """Return the strength of a step that may be traced, as a float32 scalar.
+
+        The strength itself stays: whoever asks puts it where the step reads it.
+        """
+        self._is_advanced = True
+        if isinstance(step, int) or isinstance(self.schedule, _KerasSchedule):
+            return ops.cast(self.schedule(step), "float32")
+        expected = "a LearningRateSchedule, for a step that is not a Python int"
+        return check.fail(self, "schedule", expected, self.schedule)
 
     def advance_traced(self, step: Any) -> None:
         """Set the strength inside a compiled step; used by `Proximal`."""
-        self._is_advanced = True
-        self.state.assign(ops.cast(self.schedule(step), "float32"))
+        self.state.assign(self.at(step))
 
     def _value(self, x: Any) -> Any:
-        if not self._is_advanced and _is_training():
+        value = super()._value(x)
+        return value if self._is_advanced else on_gradient(value, self._warn)
+
+    def _warn(self) -> None:
+        if not self._is_advanced:
             self._is_advanced = True  # Said once.
             warnings.warn(
                 f"Training with {self!r}, which nothing advances: its strength stays "
-                f"at schedule(0). Pass `callbacks=[keras_regx.callbacks."
-                "AdvanceSchedules()]` to fit.",
+                f"at {self.strength:g}. Pass `callbacks=[keras_regx.callbacks."
+                "AdvanceSchedules()]` to fit, or call keras_regx.advance(model, step) "
+                "in a loop of your own.",
                 stacklevel=2,
             )
-        return ops.cast(self.state, x.dtype) * ops.cast(self.regularizer(x), x.dtype)
-
-    def _prox(self, x: Any, step_size: Any) -> Any:
-        return self.regularizer.prox(x, step_size * ops.cast(self.state, x.dtype))
 
     def __repr__(self) -> str:
         schedule = self.schedule
@@ -135,18 +194,3 @@ class Scheduled(Wrapper, TrackedNumber):
 
     def __hash__(self) -> int:
         return hash((Scheduled, self.regularizer))
-
-
-def _is_training() -> bool:
-    """Return whether a `train_step` of Keras is running or being traced.
-
-    Keras hands a penalty nothing but the weights, so this asks the call stack;
-    it is asked only until the schedule is first advanced. Evaluation, Keras'
-    symbolic build and a plain call are not training.
-    """
-    frame = sys._getframe(1)  # noqa: SLF001  (there is no public equivalent as cheap)
-    while frame is not None:
-        if frame.f_code.co_name.endswith("train_step"):
-            return True
-        frame = frame.f_back  # type: ignore[assignment]
-    return False

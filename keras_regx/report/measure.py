@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_regx._core.table import Column, Table, shape_text
-from keras_regx.models.binding import kernel_axes
+from keras_regx.policy.layout import kernel_axes
 from keras_regx.models.feasibility import violation
 from keras_regx.models.penalties import shown
 from keras_regx.models.sites import Site, sites

@@ -13,7 +13,7 @@ import json
 from typing import Any, NoReturn
 
 from keras_regx import constraints, regularizers
-from keras_regx.models.rules import Rule
+from keras_regx.policy.rule import Rule
 
 _LONGEST = 10_000
 _MODULES = ("keras.regularizers", "keras.constraints", "keras.optimizers.schedules")
@@ -31,7 +31,7 @@ def parse_object(text: str) -> Any:
 
     Example:
 
-    >>> from keras_regx.models.expressions import parse_object
+    >>> from keras_regx.policy.text import parse_object
     >>> parse_object("L1(0.1) + 0.5 * L2(l2=0.2)")
     Sum(regularizers=[L1(l1=0.1), Scaled(regularizer=L2(l2=0.2), factor=0.5)])
     >>> parse_object("MaxNorm(3, axis='units')")
@@ -59,7 +59,7 @@ def parse_rule(text: str) -> Rule:
 
     Example:
 
-    >>> from keras_regx.models.expressions import parse_rule
+    >>> from keras_regx.policy.text import parse_rule
     >>> parse_rule("*/kernel=L2(1e-4)")
     Rule('*/kernel', regularizer=L2(l2=0.0001))
     >>> parse_rule("*/head/*=None")

@@ -11,9 +11,10 @@ from typing import Any, NoReturn
 from keras import ops
 
 from keras_regx import regularizers
-from keras_regx._core.counter import parts
-from keras_regx.models.binding import bind, kernel_axes
-from keras_regx.models.matrix import units_matrix, with_reference
+from keras_regx._core.config import parts
+from keras_regx._core.memory import View
+from keras_regx.policy.layout import kernel_axes
+from keras_regx.policy.views import units_matrix
 from keras_regx.models.sites import Site
 from keras_regx.ops.axes import ROLES
 from keras_regx.ops.numerics import upcast
@@ -45,10 +46,6 @@ class OfModel(regularizers.Regularizer):
             "Policy that made it."
         )
 
-    def for_variable(self, variable: Any) -> "OfModel":  # noqa: ARG002
-        """Return this: its references were taken when it was made."""
-        return self
-
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, OfModel)
@@ -79,10 +76,10 @@ class JointPenalty(OfModel):
                 f"{regularizer!r} needs weights with the same number of units. "
                 f"Received: {names}"
             )
+
+    def _inner_view(self, view: View) -> View:  # noqa: ARG002
         first = self.variables[0]
-        self.regularizer = with_reference(
-            regularizer, lambda: self._together(first), first
-        )
+        return View(first, lambda: self._together(first))
 
     def __call__(self, x: Any) -> Any:
         """Return the penalty of `x` and the other weights together."""
@@ -103,9 +100,9 @@ class EffectivePenalty(OfModel):
         super().__init__(regularizer, [site])
         self.layer = site.layer
         self.attribute = "embeddings" if site.slot == "embeddings" else "kernel"
-        self.regularizer = with_reference(
-            bind(regularizer, site), self._effective, site.variable
-        )
+
+    def _inner_view(self, view: View) -> View:  # noqa: ARG002
+        return View(self.variables[0], self._effective)
 
     def __call__(self, x: Any) -> Any:  # noqa: ARG002  (the layer merges both factors)
         """Return the penalty of the merged kernel."""

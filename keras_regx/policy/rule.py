@@ -1,4 +1,4 @@
-"""A rule: which weights of a model, and the penalty or constraint they get."""
+"""A rule: which weights and layers of a model, and what they get."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from keras_regx import constraints, regularizers
 from keras_regx._core import validation as check
 from keras_regx._core.config import Configurable
 from keras_regx._core.registry import PACKAGE
-from keras_regx.models.sites import Site
+from keras_regx.models.sites import LayerSite, Site
 
 
 class _Untouched:
@@ -23,14 +23,18 @@ class _Untouched:
 
 UNTOUCHED: Final = _Untouched()
 JOINT = (None, "layer", "all", "lora")
+FIELDS = ("regularizer", "constraint", "activity_regularizer")
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class Rule(Configurable):
-    """Which weights of a model, and the penalty or constraint they get.
+    """Which weights and layers of a model, and the penalties and constraints they get.
 
     All conditions given must hold. A field left out is left as it is by the
-    rule; `None` clears it.
+    rule; `None` clears it. Penalties and constraints of weights go to the weights
+    that match. A penalty on activations goes to the layers that match themselves:
+    `pattern` and `exclude` are then about the layer's path, `layer` about the layer
+    and not those around it; `slot`, `rank` and `predicate` select weights alone.
 
     Args:
         pattern: String or list of strings: a glob on the variable's path
@@ -48,6 +52,7 @@ class Rule(Configurable):
         exclude: Pattern or list of patterns of paths that are left out.
         regularizer: Penalty: instance, class, name, config, function; or `None`.
         constraint: Constraint: likewise.
+        activity_regularizer: Penalty on the outputs of the layers: likewise.
         joint: `"layer"` binds one penalty to the matched weights of each layer
             together (a kernel and its bias), `"all"` to all matched weights,
             `"lora"` to the kernel that a LoRA layer computes with; `None` to each
@@ -76,6 +81,7 @@ class Rule(Configurable):
         exclude: str | Sequence[str] | None = None,
         regularizer: Any = UNTOUCHED,
         constraint: Any = UNTOUCHED,
+        activity_regularizer: Any = UNTOUCHED,
         joint: str | None = None,
     ) -> None:
         self.pattern = self._patterns("pattern", pattern)
@@ -86,24 +92,37 @@ class Rule(Configurable):
         if predicate is not None and not callable(predicate):
             check.fail(self, "predicate", "a function of variable and layer", predicate)
         self.predicate = predicate
-        if regularizer is UNTOUCHED and constraint is UNTOUCHED:
-            check.fail(self, "regularizer", "a regularizer or a constraint", "nothing")
-        if regularizer is not UNTOUCHED:
-            regularizer = regularizers.get(regularizer)
-        if constraint is not UNTOUCHED:
-            constraint = constraints.get(constraint)
-        self.regularizer = regularizer
-        self.constraint = constraint
+        self.regularizer = _get(regularizers, regularizer)
+        self.constraint = _get(constraints, constraint)
+        self.activity_regularizer = _get(regularizers, activity_regularizer)
         self.joint: str | None = check.choice(self, "joint", joint, JOINT)
-        if joint is not None and constraint is not UNTOUCHED:
-            check.fail(self, "joint", "a rule with a regularizer alone", joint)
+        self._check_fields()
 
-    def matches(self, site: Site) -> bool:
-        """Return whether the rule is about this weight.
+    @property
+    def is_of_layers(self) -> bool:
+        """Whether the rule is about layers alone, and not about weights."""
+        given = [field for field in FIELDS if getattr(self, field) is not UNTOUCHED]
+        return given == ["activity_regularizer"]
+
+    def _check_fields(self) -> None:
+        """Raise unless there is a field, and each condition is about one."""
+        given = [field for field in FIELDS if getattr(self, field) is not UNTOUCHED]
+        if not given:
+            check.fail(self, "regularizer", "a regularizer or a constraint", "nothing")
+        if self.joint is not None and given != ["regularizer"]:
+            check.fail(self, "joint", "a rule with a regularizer alone", self.joint)
+        if self.is_of_layers:
+            for name in ("slot", "rank", "predicate"):
+                if getattr(self, name) is not None:
+                    expected = "None in a rule about layers, since it selects weights"
+                    check.fail(self, name, expected, getattr(self, name))
+
+    def matches(self, site: Site | LayerSite) -> bool:
+        """Return whether the rule is about this weight or layer.
 
         Args:
             site: A weight of a model; see `keras_regx.models.sites`. For a
-                variable alone use `Site.of_variable(variable)`.
+                variable alone use `Site.of_variable(variable)`. Or a layer.
 
         Raises:
             ValueError: If the rule names a layer and the site has none.
@@ -111,6 +130,11 @@ class Rule(Configurable):
         if self.pattern is not None and not _any_match(self.pattern, site.path):
             return False
         if self.exclude is not None and _any_match(self.exclude, site.path):
+            return False
+        if isinstance(site, LayerSite):
+            says = self.activity_regularizer is not UNTOUCHED
+            return says and (self.layer is None or self._names_one((site.layer,)))
+        if self.regularizer is UNTOUCHED and self.constraint is UNTOUCHED:
             return False
         if self.rank is not None and len(site.shape) not in _as_tuple(self.rank):
             return False
@@ -126,10 +150,14 @@ class Rule(Configurable):
                 f"{self!r} names a layer, but only the variable {site.path!r} is "
                 "known here. Use a pattern on the path."
             )
+        return self._names_one((*site.parents, site.layer))
+
+    def _names_one(self, layers: Sequence[Any]) -> bool:
+        """Return whether the rule names one of these layers, or its class."""
         return any(
             fnmatchcase(layer.name, name)
             or name in (cls.__name__ for cls in type(layer).__mro__)
-            for layer in (*site.parents, site.layer)
+            for layer in layers
             for name in _as_tuple(self.layer)
         )
 
@@ -138,8 +166,7 @@ class Rule(Configurable):
         given = {}
         for name in self.argument_names():
             value = getattr(self, name)
-            is_field = name in ("regularizer", "constraint")
-            if (value is not UNTOUCHED) if is_field else (value is not None):
+            if value is not (UNTOUCHED if name in FIELDS else None):
                 given[name] = value
         return given
 
@@ -169,6 +196,11 @@ class Rule(Configurable):
         if isinstance(value, list | tuple):
             return [check.integer(self, "rank", item, minimum=0) for item in value]
         return check.integer(self, "rank", value, minimum=0)
+
+
+def _get(module: Any, value: Any) -> Any:
+    """Return the object of a field, or that nothing is said about it."""
+    return UNTOUCHED if value is UNTOUCHED else module.get(value)
 
 
 def _layer_names(layer: Any) -> Any:

@@ -13,26 +13,30 @@ from keras_regx._core import validation as check
 from keras_regx._core.config import Configurable
 from keras_regx._core.registry import PACKAGE
 from keras_regx._core.table import Column, Table, shape_text
-from keras_regx.models import carrier
-from keras_regx.models.expressions import rules_from_json
 from keras_regx.models.penalties import shown
-from keras_regx.models.rules import UNTOUCHED, Rule
-from keras_regx.models.sites import Site, sites
-from keras_regx.models.slots import FIELDS, Change
-from keras_regx.models.winners import changes_of, matches_of
+from keras_regx.models.sites import LayerSite
+from keras_regx.policy import carrier
+from keras_regx.policy.assignment import Assignment, assign
+from keras_regx.policy.carrier import Target, targets_of
+from keras_regx.policy.rule import FIELDS, Rule
+from keras_regx.policy.text import rules_from_json
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class Policy(Configurable):
     """Rules that put penalties and constraints on a model that exists.
 
-    For every weight and each of the two fields, the last rule that matches and
-    says something about the field wins. What no rule speaks of stays as it is.
+    For every weight or layer and each field, the last rule that matches and says
+    something about the field wins. What no rule speaks of stays as it is.
 
-    The model is changed in place, and stays the same object: compiled state
-    and optimizer are kept, the next `fit` or `evaluate` uses the policy even if
-    the model was trained before, and saving, cloning and copying keep it. Apply
-    a policy to the model that is trained, not to a part of it.
+    The model is changed in place, and stays the same object of the same class:
+    compiled state and optimizer are kept, the next `fit` or `evaluate` uses the
+    policy even if the model was trained before, and files, copies and pickles keep
+    it, with what it remembers. Configs, and so clones, keep what layers have as
+    arguments, and warn of the rest. Whatever `apply` raises, the model is as it was.
+    Apply a policy to the model that is trained, not to a part of it.
+
+    The objects on the model are copies: a policy may serve any number of models.
 
     Args:
         rules: Non-empty list of `Rule`.
@@ -78,25 +82,29 @@ class Policy(Configurable):
             rules that win, and those that match and are overridden. Rules without
             a match, or without an effect, are in its notes.
         """
-        found = sites(model)
-        match = matches_of(self.rules, found)
-        changes = changes_of(self.rules, found, match)
-        rows = [_row(self, change, match, i) for i, change in changes.items()]
+        targets = targets_of(model)
+        assignment = assign(self.rules, targets)
+        given = assignment.given()
+        rows = [_row(assignment, i, values) for i, values in given.items()]
         inactive = sum(not row["active"] for row in rows)
         notes = [
             f"Rule {i} matches nothing: {self.rules[i]!r}"
-            for i, indices in enumerate(match)
+            for i, indices in enumerate(assignment.matches)
             if not indices
         ]
         used = {number for row in rows for number in row["rules"]}
         notes += [
             f"Rule {i} has no effect, later rules win everywhere: {self.rules[i]!r}"
-            for i, indices in enumerate(match)
+            for i, indices in enumerate(assignment.matches)
             if indices and i not in used
         ]
         if inactive:
             notes.append(f"{inactive} frozen: without effect until they are trained.")
-        title = f"{model.name}: {len(rows)} of {len(found)} weights"
+        weights = sum(not isinstance(target, LayerSite) for target in targets)
+        count = sum(not isinstance(targets[i], LayerSite) for i in given)
+        title = f"{model.name}: {count} of {weights} weights"
+        if count < len(given):
+            title += f", {len(given) - count} layers"
         columns = [c for c in _COLUMNS if any(row[c.key] for row in rows) or not rows]
         return Table(title, columns, rows, notes=notes)
 
@@ -116,15 +124,13 @@ class Policy(Configurable):
         """
         self._require_model(model)
         check.boolean(self, "allow_unmatched", allow_unmatched)
-        found = sites(model)
-        match = matches_of(self.rules, found)
+        assignment = assign(self.rules, targets_of(model))
         if not allow_unmatched:
-            for rule, indices in zip(self.rules, match, strict=True):
+            for rule, indices in zip(self.rules, assignment.matches, strict=True):
                 if not indices:
-                    _fail_unmatched(rule, found)
-        changes = changes_of(self.rules, found, match)
-        _warn_without_effect(found, match, changes)
-        carrier.attach(model, self, changes, match)
+                    _fail_unmatched(rule, assignment.targets)
+        carrier.attach(model, self, assignment)
+        _warn_without_effect(assignment)
         return model
 
     def remove(self, model: Any) -> Any:
@@ -187,8 +193,14 @@ def policies(model: Any) -> list[Policy]:
     return list(state.policies) if state else []
 
 
-def _fail_unmatched(rule: Rule, found: list[Site]) -> None:
-    paths = [site.path for site in found if not site.state]
+def _fail_unmatched(rule: Rule, targets: Sequence[Target]) -> None:
+    is_of_layers = rule.is_of_layers
+    paths = [
+        target.path
+        for target in targets
+        if isinstance(target, LayerSite) == is_of_layers
+        and not getattr(target, "state", False)
+    ]
     pattern = (
         rule.pattern if isinstance(rule.pattern, str) else " ".join(rule.pattern or ())
     )
@@ -196,18 +208,16 @@ def _fail_unmatched(rule: Rule, found: list[Site]) -> None:
         rule.slot or rule.layer
     )
     nearest = difflib.get_close_matches(wanted, paths, n=5, cutoff=0.3) or paths[:5]
+    what = "layer" if is_of_layers else "weight"
     raise ValueError(
-        f"{rule!r} matches no weight of the model. The nearest paths are: "
+        f"{rule!r} matches no {what} of the model. The nearest paths are: "
         f"{', '.join(map(repr, nearest))}. To permit rules without a match, use "
         "apply(model, allow_unmatched=True)."
     )
 
 
-def _warn_without_effect(
-    found: list[Site], match: list[list[int]], changes: dict[int, Change]
-) -> None:
-    matched = sorted({index for indices in match for index in indices})
-    quantized = [found[i].path for i in matched if i not in changes]
+def _warn_without_effect(assignment: Assignment) -> None:
+    quantized = assignment.quantized()
     if quantized:
         warnings.warn(
             "Quantized weights are not trained, and get no penalty or constraint: "
@@ -217,28 +227,33 @@ def _warn_without_effect(
 
 
 def _row(
-    policy: Policy, change: Change, match: list[list[int]], index: int
+    assignment: Assignment, index: int, values: dict[str, Any]
 ) -> dict[str, Any]:
-    site = change.site
-    matching = [number for number, indices in enumerate(match) if index in indices]
-    says = [
-        [n for n in matching if getattr(policy.rules[n], field) is not UNTOUCHED]
-        for field in FIELDS
-    ]
-    winners = sorted({numbers[-1] for numbers in says if numbers})
-    row: dict[str, Any] = {
-        "path": site.path,
-        "shape": site.shape,
-        "slot": site.slot,
-        "rules": winners,
-        "overridden": [number for number in matching if number not in winners],
-        "active": site.active,
+    """Return what a weight or layer has now, and would have."""
+    target = assignment.targets[index]
+    numbers = [n for n, indices in enumerate(assignment.matches) if index in indices]
+    won = {assignment.winners[field].get(index) for field in FIELDS} - {None}
+    now = carrier.read(target).values
+    shown_now = {field: shown(now.get(field)) for field in FIELDS}
+    shown_then = {
+        field: shown(values.get(field, now.get(field))) for field in FIELDS
     }
-    for field in FIELDS:
-        now, new = getattr(site.variable, field), getattr(change, field)
-        row[field] = shown(now)
-        row[f"new_{field}"] = shown(now if new is UNTOUCHED else new)
-    return row
+    if isinstance(target, LayerSite):  # A penalty on activations is a penalty.
+        shown_now["regularizer"] = shown_now["activity_regularizer"]
+        shown_then["regularizer"] = shown_then["activity_regularizer"]
+    is_layer = isinstance(target, LayerSite)
+    return {
+        "path": f"{target.path}/activity" if is_layer else target.path,
+        "shape": None if is_layer else target.shape,
+        "slot": "activity" if is_layer else target.slot,
+        "rules": sorted(n for n in won if n is not None),
+        "overridden": [n for n in numbers if n not in won],
+        "active": is_layer or target.active,
+        "regularizer": shown_now["regularizer"],
+        "new_regularizer": shown_then["regularizer"],
+        "constraint": shown_now["constraint"],
+        "new_constraint": shown_then["constraint"],
+    }
 
 
 def _numbers(values: list[int]) -> str:
@@ -247,7 +262,7 @@ def _numbers(values: list[int]) -> str:
 
 _COLUMNS = (
     Column("path", "weight"),
-    Column("shape", "shape", shape_text),
+    Column("shape", "shape", lambda v: "" if v is None else shape_text(v)),
     Column("regularizer", "penalty now"),
     Column("new_regularizer", "penalty then"),
     Column("constraint", "constraint now"),

@@ -1,42 +1,22 @@
 """Kernels seen as matrices `(fan_in, units)`, whatever their own layout is."""
 
-import weakref
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any
 
 import keras
 from keras import ops
 
 from keras_regx import constraints
 from keras_regx._core import validation as check
-from keras_regx._core.counter import parts
+from keras_regx._core.counter import Moment
+from keras_regx._core.memory import View
 from keras_regx._core.registry import PACKAGE
-from keras_regx._core.saveable import PerVariable, Saveable
+from keras_regx.constraints.algebra import Wrapper as ConstraintWrapper
+from keras_regx.constraints.algebra import apply, is_exact
 from keras_regx.ops.axes import group_rows
 from keras_regx.regularizers.base import Wrapper
 
 Axes = tuple[int, ...]
-
-
-def with_reference(obj: Any, value: Callable[[], Any], like: Any) -> Any:
-    """Return `obj`, or a copy that has taken its reference from a computed value.
-
-    Args:
-        obj: Penalty or constraint.
-        value: Returns the tensor that `obj` will be called on.
-        like: The variable that it is computed from.
-    """
-    if not any(isinstance(part, PerVariable) for part in parts(obj)):
-        return obj
-    variable = keras.Variable(
-        lambda shape, dtype=None: ops.cast(value(), dtype),  # noqa: ARG005
-        shape=tuple(value().shape),
-        dtype=like.dtype,
-        trainable=False,
-        autocast=False,
-        name=like.path.replace("/", "."),
-    )
-    return obj.for_variable(variable)
 
 
 def units_matrix(x: Any, unit_axes: Axes) -> tuple[Any, Callable[[Any], Any]]:
@@ -46,28 +26,18 @@ def units_matrix(x: Any, unit_axes: Axes) -> tuple[Any, Callable[[Any], Any]]:
     return ops.transpose(rows), lambda matrix: restore(ops.transpose(matrix))
 
 
-class _OfMatrix(Saveable):
+class _OfMatrix:
     """What the penalty and the constraint of a matrix have in common."""
 
     unit_axes: Axes
-    _variable: Any = None  # Weak reference to the variable it was bound to.
 
     @property
     def shown_as(self) -> Any:
         """What the matrix has: what listings name."""
         raise NotImplementedError
 
-    def for_variable(self, variable: Any) -> Self:
-        """Return a copy that has taken its reference from a variable's matrix."""
-        if self._variable is not None and self._variable() is variable:
-            return self
-        seen = self.shown_as
-        inner = with_reference(seen, lambda: self._matrix(variable), variable)
-        if inner is seen:
-            return self
-        bound: Self = type(self)(inner, self.unit_axes)
-        bound._variable = weakref.ref(variable)
-        return bound
+    def _inner_view(self, view: View) -> View:
+        return view.through(self._matrix)
 
     def _matrix(self, w: Any) -> Any:
         return units_matrix(ops.convert_to_tensor(w), self.unit_axes)[0]
@@ -94,7 +64,7 @@ class MatrixPenalty(_OfMatrix, Wrapper):
     Example:
 
     >>> from keras import ops
-    >>> from keras_regx.models.matrix import MatrixPenalty
+    >>> from keras_regx.policy.views import MatrixPenalty
     >>> from keras_regx.regularizers import OrthogonalRegularizer
     >>> penalty = MatrixPenalty(OrthogonalRegularizer(1.0, mode="columns"), (0,))
     >>> float(penalty(ops.ones((2, 5)))) == float(
@@ -122,7 +92,7 @@ class MatrixPenalty(_OfMatrix, Wrapper):
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
-class MatrixConstraint(_OfMatrix, constraints.Constraint):
+class MatrixConstraint(_OfMatrix, ConstraintWrapper):
     """A constraint on a kernel seen as a matrix `(fan_in, units)`.
 
     A `Policy` makes these for matrix sets on kernels that do not end in their
@@ -140,7 +110,7 @@ class MatrixConstraint(_OfMatrix, constraints.Constraint):
 
     >>> from keras import ops
     >>> from keras_regx.constraints import NonNeg
-    >>> from keras_regx.models.matrix import MatrixConstraint
+    >>> from keras_regx.policy.views import MatrixConstraint
     >>> tuple(MatrixConstraint(NonNeg(), (1, 2))(ops.ones((4, 2, 3))).shape)
     (4, 2, 3)
     """
@@ -157,32 +127,21 @@ class MatrixConstraint(_OfMatrix, constraints.Constraint):
         return self.constraint
 
     @property
-    def convex(self) -> bool:  # type: ignore[override]
-        """Whether the set of matrices is convex."""
-        return bool(getattr(self.constraint, "convex", False))
-
-    @property
     def exact(self) -> bool:  # type: ignore[override]
         """Whether a call is the projection of the matrix."""
-        return bool(getattr(self.constraint, "exact", True))
+        return is_exact(self.constraint)
 
-    @property
-    def keeps_zeros(self) -> bool:  # type: ignore[override]
-        """Whether zero weights of the matrix stay zero."""
-        return bool(getattr(self.constraint, "keeps_zeros", False))
-
-    def __call__(self, w: Any) -> Any:
-        """Return the projection of the matrix, in the shape of the weight."""
-        matrix, restore = units_matrix(ops.convert_to_tensor(w), self.unit_axes)
-        return restore(self.constraint(matrix))
+    def _apply(self, w: Any, moment: Moment) -> Any:
+        matrix, restore = units_matrix(w, self.unit_axes)
+        return restore(apply(self.constraint, matrix, moment))
 
     def distance(self, w: Any) -> Any:
         """Return the Euclidean distance between the matrix and the set."""
-        return self.constraint.distance(self._matrix(w))
+        return super().distance(self._matrix(w))
 
     def contains(self, w: Any, tol: float | None = None) -> bool:
         """Return whether the matrix is a member of the set, up to rounding."""
-        return bool(self.constraint.contains(self._matrix(w), tol))
+        return super().contains(self._matrix(w), tol)
 
 
 def _unit_axes(owner: Any, value: Any) -> Axes:

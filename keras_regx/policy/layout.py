@@ -15,10 +15,9 @@ from typing import Any
 
 import keras
 
-from keras_regx._core.config import Configurable
-from keras_regx._core.saveable import PerVariable
+from keras_regx._core.config import Configurable, bound
 from keras_regx.constraints import PerBlock
-from keras_regx.models.matrix import Axes, MatrixConstraint, MatrixPenalty
+from keras_regx.policy.views import Axes, MatrixConstraint, MatrixPenalty
 from keras_regx.models.sites import Site
 from keras_regx.ops.axes import ROLES, resolve_axis
 
@@ -36,7 +35,7 @@ def kernel_axes(site: Site) -> tuple[Axes, Axes]:
 
     >>> import keras
     >>> from keras_regx.models import sites
-    >>> from keras_regx.models.binding import kernel_axes
+    >>> from keras_regx.policy.layout import kernel_axes
     >>> layer = keras.layers.Conv2DTranspose(4, 3)
     >>> layer.build((None, 8, 8, 2))
     >>> kernel_axes(sites(layer)[0])
@@ -74,17 +73,22 @@ def bind(obj: Any, site: Site) -> Any:
         site: The weight that it is for.
 
     Returns:
-        `obj` itself where nothing depends on the layer; otherwise a copy with
-        the layer's axes, a view of the kernel as a matrix, or, for an object with
-        a reference point, a copy that has taken it from the weight.
+        `obj` itself where nothing depends on the weight; otherwise a copy with the
+        layer's axes, a view of the kernel as a matrix, or, for an object with a
+        reference point, a copy that has taken it from the weight.
 
     Raises:
         ValueError: If the object is not defined on a weight of this rank.
     """
+    return bound(laid_out(obj, site), site.variable)
+
+
+def laid_out(obj: Any, site: Site) -> Any:
+    """Return an object with the axes of the layer: itself where they are its own."""
     if not isinstance(obj, Configurable):
         return obj
     if isinstance(obj, MatrixPenalty | MatrixConstraint):
-        return obj.for_variable(site.variable)
+        return obj
     if isinstance(obj, PerBlock) and obj.blocks is None:
         return obj  # A block lacks an axis: the layer's axes are not its own.
     minimum = getattr(obj, "min_rank", 0)
@@ -99,39 +103,21 @@ def bind(obj: Any, site: Site) -> Any:
     as_matrix = getattr(obj, "sees_matrix", False) and units != (ndim - 1,)
     if as_row or as_matrix:
         is_penalty = isinstance(obj, keras.regularizers.Regularizer)
-        seen = (MatrixPenalty if is_penalty else MatrixConstraint)(obj, units)
-        return seen.for_variable(site.variable)
-    changed = {}
-    arguments = obj.arguments()
-    for name, value in arguments.items():
-        new = _bind_argument(name, value, site, type(obj).__name__)
-        if new is not value:
-            changed[name] = new
-    # One instance may serve several models: its copies know nothing of each other.
-    is_own = changed or isinstance(obj, PerVariable)
-    bound = type(obj)(**{**arguments, **changed}) if is_own else obj
-    return (
-        bound.for_variable(site.variable) if hasattr(bound, "for_variable") else bound
-    )
+        return (MatrixPenalty if is_penalty else MatrixConstraint)(obj, units)
+    placed = obj.replace(lambda part: laid_out(part, site))
+    axis = _axis(obj, site) if "axis" in obj.argument_names() else None
+    return placed if axis is None else placed.copied(axis=axis)
 
 
-def _bind_argument(name: str, value: Any, site: Site, owner: str) -> Any:
-    """Return an argument as the layer means it: the same object if unchanged."""
-    if isinstance(value, Configurable):
-        return bind(value, site)
-    if isinstance(value, list):
-        items = [_bind_argument("", item, site, owner) for item in value]
-        same = all(new is old for new, old in zip(items, value, strict=True))
-        return value if same else items
-    if name != "axis":
-        return value
+def _axis(obj: Any, site: Site) -> Axes | None:
+    """Return the axes that a role means for this layer, None for what it means anyway."""
     ndim = len(site.shape)
-    default = _resolve(value, ndim, owner, site)
-    if not isinstance(value, str) or value not in ROLES:
-        return value
-    kept = kernel_axes(site)[ROLES.index(value)]
+    default = _resolve(obj.axis, ndim, type(obj).__name__, site)
+    if not isinstance(obj.axis, str) or obj.axis not in ROLES:
+        return None
+    kept = kernel_axes(site)[ROLES.index(obj.axis)]
     axes = tuple(a for a in range(ndim) if a not in kept)
-    return value if axes == default or not axes else axes
+    return None if axes == default or not axes else axes
 
 
 def _resolve(axis: Any, ndim: int, owner: str, site: Site) -> Axes:

@@ -1,0 +1,366 @@
+"""What policies did to a model: doing it, undoing it, and saying what a config loses.
+
+A policy changes variables, which training reads, and the slots of layers, which
+Keras' configs are written from. What was there before is kept on the model.
+"""
+
+import warnings
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from keras_regx import constraints, regularizers
+from keras_regx import keras_internals as internals
+from keras_regx._core.config import parts
+from keras_regx._core.counter import TrackedNumber
+from keras_regx.models.sites import LayerSite, Site, layer_sites, sites
+from keras_regx.models.tracking import adopt, step_readers
+from keras_regx.policy.assignment import Assignment, assign
+from keras_regx.policy.joint import OfModel
+
+Target = Site | LayerSite
+MODULES = {
+    "regularizer": regularizers,
+    "constraint": constraints,
+    "activity_regularizer": regularizers,
+}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A weight or layer, which may be gone: quantization replaces weights."""
+
+    ref: Any
+    path: str
+
+    @classmethod
+    def to(cls, target: Target) -> "Reference":
+        """Return a reference to a weight or layer."""
+        return cls(weakref.ref(subject(target)), target.path)
+
+
+@dataclass
+class Before:
+    """What a weight or layer had before any policy.
+
+    Attributes:
+        values: What it had itself, by field.
+        slots: What layers had as arguments for it: layer, attribute and value; None
+            if that is not known, and the same as it had itself.
+    """
+
+    values: dict[str, Any]
+    slots: list[tuple[Any, str, Any]] | None = None
+
+
+@dataclass
+class Applied:
+    """A policy, and for each of its rules the weights and layers that it is about."""
+
+    policy: Any
+    matches: list[list[Reference]]
+
+
+@dataclass
+class Attached:
+    """What policies did to a model.
+
+    Attributes:
+        applied: The policies, in the order they were applied.
+        before: What each weight or layer had, by its `id`.
+    """
+
+    applied: list[Applied] = field(default_factory=list)
+    before: dict[int, tuple[Reference, Before]] = field(default_factory=dict)
+
+    @property
+    def policies(self) -> list[Any]:
+        """The policies, in the order they were applied."""
+        return [applied.policy for applied in self.applied]
+
+
+def subject(target: Target) -> Any:
+    """Return the variable or layer that a target is."""
+    return target.layer if isinstance(target, LayerSite) else target.variable
+
+
+def targets_of(model: Any) -> list[Target]:
+    """Return every weight and layer that a rule may be about."""
+    return [*sites(model), *layer_sites(model)]
+
+
+def attached(model: Any) -> Attached | None:
+    """Return what policies did to this model, or None."""
+    state: Attached | None = vars(model).get("_keras_regx_attached")
+    return state
+
+
+def attach(model: Any, policy: Any, assignment: Assignment) -> None:
+    """Put what a policy gives on a model; on an error the model is as before."""
+    given = assignment.given()  # All that may fail about the rules fails here.
+    state = attached(model)
+    old = Attached() if state is None else state
+    again = policy in old.policies
+    applied = [a for a in old.applied if a.policy != policy]
+    matches = [
+        [Reference.to(assignment.targets[i]) for i in indices]
+        for indices in assignment.matches
+    ]
+    new = Attached([*applied, Applied(policy, matches)], dict(old.before))
+    now = {i: read(assignment.targets[i]) for i in given}
+    for i, before in now.items():
+        target = assignment.targets[i]
+        new.before.setdefault(id(subject(target)), (Reference.to(target), before))
+    numbers = _numbers(model)
+    try:
+        for i, values in given.items():
+            write(assignment.targets[i], values, now[i] if again else None)
+        _settle(model, new)
+    except BaseException:
+        for i, before in now.items():
+            restore(assignment.targets[i], before)
+        _untrack(model, except_for=numbers)
+        _hold(model, state)
+        raise
+
+
+def detach(model: Any, policy: Any) -> None:
+    """Undo all changes, then make those of the remaining policies again."""
+    state = attached(model)
+    if state is None or policy not in state.policies:
+        raise ValueError(
+            f"The policy is not applied to the model {model.name!r}. Applied: "
+            f"{state.policies if state else []}"
+        )
+    targets = targets_of(model)
+    places = {id(subject(target)): target for target in targets}
+    now = {i: read(places[i]) for i in state.before if i in places}
+    for i, (_, before) in state.before.items():
+        if i in places:
+            restore(places[i], before)
+    remaining = [a for a in state.applied if a.policy != policy]
+    for applied in remaining:
+        matches = found_again(applied.matches, targets)
+        assignment = assign(applied.policy.rules, targets, matches)
+        for index, values in assignment.given().items():
+            target = targets[index]
+            write(target, values, now.get(id(subject(target))))
+    _settle(model, Attached(remaining, state.before) if remaining else None)
+
+
+def found_again(
+    matches: Sequence[Iterable[Reference]], targets: Sequence[Target]
+) -> list[list[int]]:
+    """Return the numbers of the targets that were matched, as far as they are there."""
+    numbers = {id(subject(target)): i for i, target in enumerate(targets)}
+    return [
+        sorted(numbers[id(r.ref())] for r in rule if id(r.ref()) in numbers)
+        for rule in matches
+    ]
+
+
+def read(target: Target) -> Before:
+    """Return what a weight and its slots, or a layer, have now."""
+    if isinstance(target, LayerSite):
+        return Before({"activity_regularizer": target.layer.activity_regularizer}, [])
+    fields = ("regularizer", "constraint")
+    slots = [
+        (holder, f"{stem}_{name}", getattr(holder, f"{stem}_{name}"))
+        for holder, stem in target.holders
+        for name in fields
+        if hasattr(holder, f"{stem}_{name}")
+    ]
+    return Before({name: getattr(target.variable, name) for name in fields}, slots)
+
+
+def write(target: Target, values: dict[str, Any], now: Before | None) -> None:
+    """Set the variable, which training reads, and the slots, which saving reads.
+
+    Where an equal object is there `now`, it stays, with what it remembers.
+    """
+    for name, given in values.items():
+        value = given
+        if now is not None and now.values[name] == value:
+            value = now.values[name]
+        _set(target, name, value)
+        if isinstance(target, Site):
+            for holder, stem in target.holders:
+                kept = None if isinstance(value, OfModel) else value
+                _set_slot(holder, f"{stem}_{name}", kept)
+
+
+def restore(target: Target, before: Before) -> None:
+    """Give a weight and its slots, or a layer, back what they had."""
+    for name, value in before.values.items():
+        _set(target, name, value)
+        if isinstance(target, Site) and before.slots is None:
+            for holder, stem in target.holders:
+                _set_slot(holder, f"{stem}_{name}", value)
+    for holder, attribute, value in before.slots or ():
+        _set_slot(holder, attribute, value)
+
+
+def _set(target: Target, name: str, value: Any) -> None:
+    if isinstance(target, LayerSite):
+        _set_slot(target.layer, name, value)
+    else:
+        setattr(target.variable, name, value)
+
+
+def _set_slot(holder: Any, attribute: str, value: Any) -> None:
+    if hasattr(holder, attribute):
+        # Not Layer.__setattr__: a built layer tracks nothing new; the model does.
+        object.__setattr__(holder, attribute, value)
+
+
+def _settle(model: Any, state: Attached | None) -> None:
+    """Let the model hold a state, track what changes, and see it in compiled steps."""
+    adopt(model)
+    used = {
+        id(part.state)
+        for target in targets_of(model)
+        for value in read(target).values.values()
+        for part in parts(value)
+        if isinstance(part, TrackedNumber)
+    }
+    _untrack(model, except_for=used)
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is not None and optimizer.built:
+        for reader in step_readers(model):
+            reader.attach(optimizer)
+    _retrace(model)
+    _hold(model, state)
+
+
+def _numbers(model: Any) -> set[int]:
+    """Return the `id` of every number that the model itself tracks."""
+    return {id(number.state) for number in internals.tracked(model)}
+
+
+def _untrack(model: Any, *, except_for: set[int]) -> None:
+    for number in list(internals.tracked(model)):
+        if isinstance(number, TrackedNumber) and id(number.state) not in except_for:
+            internals.untrack(model, number)
+
+
+def _retrace(model: Any) -> None:
+    """Let a model that was trained already see its new penalties."""
+    if getattr(model, "train_function", None) is not None:
+        model.make_train_function(force=True)
+    if getattr(model, "test_function", None) is not None:
+        model.make_test_function(force=True)
+
+
+def _hold(model: Any, state: Attached | None) -> None:
+    """Keep what was done on the model, and let its configs say what they lose."""
+    layers = internals.all_layers(model)
+    if state is None:
+        vars(model).pop("_keras_regx_attached", None)
+        for layer in layers:
+            internals.restore(layer, "get_config")
+        internals.restore(model, "save")
+        return
+    object.__setattr__(model, "_keras_regx_attached", state)
+    concerned = [t for t in targets_of(model) if id(subject(t)) in state.before]
+    around = [x for t in concerned for x in (t.layer, *t.parents) if x is not None]
+    for layer in (model, *around):
+        internals.override(layer, "get_config", _Config(model, layer))
+    internals.override(model, "save", _refuse_legacy)
+
+
+class _Config:
+    """Stands before `get_config` of a layer, and warns of what the config loses.
+
+    A file keeps the policy beside the config; a clone, JSON and `from_config` have
+    the config alone.
+    """
+
+    _is_asked = False  # The outermost layer that is asked speaks for those inside.
+
+    def __init__(self, model: Any, layer: Any) -> None:
+        self._model = weakref.ref(model)
+        self._layer = weakref.ref(layer)
+
+    def __call__(self, original: Any) -> dict[str, Any]:
+        if _Config._is_asked or internals.is_in_file("config"):
+            config: dict[str, Any] = original()
+            return config
+        _Config._is_asked = True
+        try:
+            config = original()
+        finally:
+            _Config._is_asked = False
+        lost = list(self._lost(config))
+        if lost:
+            warnings.warn(
+                "A config, and so a clone, has what layers keep as arguments. It lacks "
+                f"what policies gave to {lost}, or what that has remembered. Apply the "
+                "policies, `keras_regx.models.policies(model)`, to the new model.",
+                stacklevel=3,
+            )
+        return config
+
+    def _lost(self, config: dict[str, Any]) -> Iterator[str]:
+        """Yield the paths inside this layer for which the config lacks something."""
+        model, layer = self._model(), self._layer()
+        state = None if model is None else attached(model)
+        if state is None or layer is None:
+            return
+        inside = {id(item) for item in internals.all_layers(layer)}
+        inside |= {id(variable) for variable in layer.weights}
+        places = {id(subject(t)): t for t in targets_of(model)}
+        configs = list(_dictionaries({"config": config}))
+        for i, (_, before) in state.before.items():
+            if i in inside and i in places and _is_lost(places[i], before, configs):
+                yield places[i].path
+
+
+def _is_lost(target: Target, before: Before, configs: list[dict[str, Any]]) -> bool:
+    """Return whether configs lack what a policy gave, or what that remembers."""
+    for name, value in read(target).values.items():
+        if value is None and before.values[name] is None:
+            continue
+        if value == before.values[name]:
+            continue
+        if any(part.has_state for part in parts(value)):
+            return True
+        if isinstance(target, LayerSite):
+            keys = [(target.layer.name, name)]
+        else:
+            keys = [(holder.name, f"{stem}_{name}") for holder, stem in target.holders]
+        if not any(_says(configs, owner, key, name, value) for owner, key in keys):
+            return True
+    return False
+
+
+def _says(
+    configs: list[dict[str, Any]], owner: str, key: str, name: str, value: Any
+) -> bool:
+    """Return whether a layer's config has a value among its arguments."""
+    if isinstance(value, OfModel):
+        return False
+    wanted = MODULES[name].serialize(value)
+    return any(c.get("name") == owner and c.get(key, 0) == wanted for c in configs)
+
+
+def _dictionaries(saved: Any) -> Iterator[dict[str, Any]]:
+    """Yield every dict in what was saved."""
+    if isinstance(saved, dict):
+        yield saved
+        saved = saved.values()
+    elif not isinstance(saved, list | tuple):
+        return
+    for value in saved:
+        yield from _dictionaries(value)
+
+
+def _refuse_legacy(original: Any, filepath: Any, *args: Any, **kwargs: Any) -> None:
+    """Save the model; refuse the legacy format, which would lose the policy."""
+    if Path(str(filepath)).suffix in (".h5", ".hdf5"):
+        raise ValueError(
+            "The legacy HDF5 format cannot keep a policy. Save to a file that "
+            f"ends in '.keras', or call policy.remove(model). Received: {filepath}"
+        )
+    original(filepath, *args, **kwargs)

@@ -1,0 +1,301 @@
+"""The one way in and out of files: what a model remembers, and its policies.
+
+Keras walks over the attributes of a model when it saves or loads one, and calls what
+it finds there. `Door` is what it finds, on every model: it writes what objects remember
+into the weights, so that `.weights.h5` and checkpoints have it too, and the policies as
+a readable text beside them, which only whole files have. Copies and pickles are whole
+files in memory. Everything is keyed as `models.sites.keys_of` says.
+"""
+
+import json
+import re
+import warnings
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_regx import keras_internals as internals
+from keras_regx._core.config import Configurable, bound, parts
+from keras_regx.models.sites import keys_of
+from keras_regx.models.tracking import Holder, adopt, holders
+from keras_regx.policy import legacy
+from keras_regx.policy.assignment import assign
+from keras_regx.policy.carrier import (
+    MODULES,
+    Applied,
+    Before,
+    Reference,
+    attach,
+    attached,
+    subject,
+    targets_of,
+)
+from keras_regx.policy.policy import Policy
+from keras_regx.version import __version__
+
+NAME = legacy.NAME_NOW
+FORMAT = 1
+_FILE = "policy.json"
+
+
+class Door(internals.KerasSaveable):
+    """Writes and reads what a model remembers, and its policies."""
+
+    def __init__(self, model: Any) -> None:
+        # Weak: Keras walks over the attributes of this, too.
+        self._model = weakref.ref(model)
+        self._left: Any = None
+
+    def __repr__(self) -> str:
+        return "<what keras_regx remembers of a model>"
+
+    def _obj_type(self) -> str:
+        return "Loss"  # The kind whose own attribute names Keras skips: none of ours.
+
+    def save_own_variables(self, store: Any) -> None:
+        """Write what objects remember; called by Keras."""
+        model = self._model()
+        if model is None or not _is_outermost(store):
+            return  # The outermost model has written it.
+        adopt(model)
+        index, arrays = [], []
+        for entry, tensor in remembered(model):
+            index.append(entry)
+            arrays.append(ops.convert_to_numpy(tensor))
+        if index:
+            text = json.dumps(index).encode()
+            store["index"] = np.frombuffer(text, dtype="uint8")
+            for i, array in enumerate(arrays):
+                store[str(i)] = array
+
+    def load_own_variables(self, store: Any) -> None:
+        """Read what objects remember; called by Keras."""
+        model = self._model()
+        if model is None or not _is_outermost(store):
+            return
+        if "index" not in store.keys():  # noqa: SIM118  (a store is no dictionary)
+            legacy.load(model, store)
+            return
+        index = json.loads(bytes(np.asarray(store["index"])))
+        values = [(e, np.asarray(store[str(i)])) for i, e in enumerate(index)]
+        remember(model, values)
+        self._left = values  # Policies that are read next may be about these.
+
+    def save_assets(self, folder: str) -> None:
+        """Write the policies; called by Keras for whole files."""
+        model = self._model()
+        if model is not None and model.built:
+            saved = saved_policies(model)
+            if saved:
+                text = json.dumps(saved, indent=1)
+                (Path(folder) / _FILE).write_text(text, "utf-8")
+
+    def load_assets(self, folder: str | None) -> None:
+        """Read the policies and put them on the model again; called by Keras."""
+        model = self._model()
+        path = None if folder is None else Path(folder) / _FILE
+        if model is not None and path is not None and path.exists():
+            read_policies(model, json.loads(path.read_text("utf-8")))
+            remember(model, self._left or [])
+
+
+def _is_outermost(store: Any) -> bool:
+    return internals.entry_path(store) in ("", NAME)
+
+
+def remembered(model: Any) -> Iterator[tuple[dict[str, Any], Any]]:
+    """Yield `(entry, tensor)` for everything that objects on a model remember."""
+    keys = keys_of(model)
+    for place in holders(model):
+        for i, part in enumerate(parts(place.value)):
+            for name, tensor in part.state_tensors().items():
+                entry = {
+                    "of": keys.get(id(place.owner)),
+                    "field": place.field,
+                    "part": i,
+                    "class": type(part).__name__,
+                    "name": name,
+                }
+                yield entry, tensor
+
+
+def remember(model: Any, values: list[tuple[dict[str, Any], Any]]) -> None:
+    """Give objects on a model what was remembered, where they are there."""
+    owners = _owners(model)
+    for entry, value in values:
+        owner = owners.get(entry["of"])
+        if owner is None:
+            continue
+        tensor = _tensor(Holder(owner, entry["field"]), entry)
+        if tensor is None:
+            continue
+        if tuple(tensor.shape) != value.shape:
+            warnings.warn(
+                f"The {entry['name']} that was saved for {entry['of']!r} has shape "
+                f"{value.shape}, and is not used: {tuple(tensor.shape)} is needed.",
+                stacklevel=2,
+            )
+            continue
+        tensor.assign(value)
+
+
+def _owners(model: Any) -> dict[str, Any]:
+    """Return the weights and layers of a model by key."""
+    keys = keys_of(model)
+    items = (*internals.all_layers(model), *model.weights)
+    return {keys[id(item)]: item for item in items if id(item) in keys}
+
+
+def _tensor(place: Holder, entry: dict[str, Any]) -> Any:
+    """Return the variable that an entry is for, or None if the object is not there."""
+    value = place.value
+    if not isinstance(value, Configurable):
+        return None
+    if not isinstance(place.owner, keras.Layer):
+        bound_value = bound(value, place.owner)
+        if bound_value is not value:
+            place.value = bound_value
+        value = bound_value
+    found = list(value.parts())
+    at = entry["part"]
+    if at >= len(found) or type(found[at]).__name__ != entry["class"]:
+        return None
+    return found[at].state_tensors().get(entry["name"])
+
+
+# Policies -------------------------------------------------------------------------
+
+
+def saved_policies(model: Any) -> dict[str, Any]:
+    """Return the policies of a model and of models inside it, as JSON values."""
+    keys = keys_of(model)
+    models = []
+    for layer in internals.all_layers(model):
+        state = attached(layer) if isinstance(layer, keras.Model) else None
+        if state is not None:
+            models.append(
+                {
+                    "model": keys.get(id(layer), ""),
+                    "policies": [_saved(applied, keys) for applied in state.applied],
+                    "before": [
+                        _saved_before(keys[i], before)
+                        for i, (_, before) in state.before.items()
+                        if i in keys
+                    ],
+                }
+            )
+    plans = [plan.saved(keys) for plan in _plans(model)]
+    if not models and not any(plans):
+        return {}
+    head = {"format": FORMAT, "version": __version__}
+    return {**head, "models": models, "proximal": plans}
+
+
+def _plans(model: Any) -> list[Any]:
+    """Return which variable gets which penalty, of each `Proximal` of a model."""
+    optimizers = internals.optimizers_of(model)
+    return [optimizer.plan for optimizer in optimizers if hasattr(optimizer, "plan")]
+
+
+def _saved(applied: Applied, keys: dict[int, str]) -> dict[str, Any]:
+    """Return a policy, with the weights of its rules; a predicate becomes its paths."""
+    rules, matches, lost = [], [], []
+    for rule, references in zip(applied.policy.rules, applied.matches, strict=True):
+        there = [r for r in references if id(r.ref()) in keys]
+        lost += [r.path for r in references if id(r.ref()) not in keys]
+        arguments = rule.arguments()
+        if arguments.pop("predicate", None) is not None:
+            paths = [f"re:^{re.escape(r.path)}$" for r in there]
+            arguments["pattern"] = paths or ["re:$^"]  # The latter matches nothing.
+        rules.append(type(rule)(**arguments))
+        matches.append([keys[id(r.ref())] for r in there])
+    if lost:
+        _warn_lost(lost)
+    policy = keras.saving.serialize_keras_object(type(applied.policy)(rules))
+    return {"policy": policy, "matches": matches}
+
+
+def _saved_before(key: str, before: Before) -> dict[str, Any]:
+    values = {
+        name: MODULES[name].serialize(value)
+        for name, value in before.values.items()
+        if value is not None
+    }
+    return {"of": key, "is_layer": "activity_regularizer" in before.values, **values}
+
+
+def read_policies(model: Any, saved: dict[str, Any]) -> None:
+    """Put saved policies on a model again, on the weights that they were on.
+
+    Raises:
+        ValueError: If the text is of a newer version, or names an unknown class.
+    """
+    if saved.get("format", 0) > FORMAT:
+        raise ValueError(
+            f"The policies of this file were written by keras_regx {saved['version']}, "
+            f"which is newer than this one, {__version__}."
+        )
+    owners = _owners(model)
+    for part in saved["models"]:
+        inner = owners.get(part["model"])
+        if inner is not None:
+            _read_policies_of(inner, part, owners)
+    plans = _plans(model)
+    for plan, text in zip(plans, saved["proximal"], strict=False):
+        plan.restore(text, owners)
+
+
+def _read_policies_of(model: Any, saved: dict[str, Any], owners: dict[str, Any]) -> None:
+    targets = targets_of(model)
+    numbers = {id(subject(target)): i for i, target in enumerate(targets)}
+    lost: list[str] = []
+    for text in saved["policies"]:
+        matches = []
+        for keys in text["matches"]:
+            there = [numbers.get(id(owners.get(key))) for key in keys]
+            matches.append([i for i in there if i is not None])
+            lost += [k for k, i in zip(keys, there, strict=True) if i is None]
+        policy = _policy(text["policy"])
+        assignment = assign(policy.rules, targets, matches)
+        lost += assignment.quantized()
+        attach(model, policy, assignment)
+    state = attached(model)
+    if state is not None:
+        for item in saved["before"]:
+            i = numbers.get(id(owners.get(item["of"])))
+            if i is not None:
+                before = Before(_loaded_before(item))
+                subject_of = subject(targets[i])
+                state.before[id(subject_of)] = (Reference.to(targets[i]), before)
+    if lost:
+        _warn_lost(lost)
+
+
+def _policy(config: dict[str, Any]) -> Policy:
+    try:
+        policy: Policy = keras.saving.deserialize_keras_object(config)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"A policy of this file cannot be read: {error}") from error
+    return policy
+
+
+def _loaded_before(saved: dict[str, Any]) -> dict[str, Any]:
+    is_layer = saved["is_layer"]
+    names = [n for n in MODULES if (n == "activity_regularizer") == is_layer]
+    return {name: MODULES[name].deserialize(saved.get(name)) for name in names}
+
+
+def _warn_lost(paths: list[str]) -> None:
+    warnings.warn(
+        "Weights that rules of a policy are about are gone, or quantized, and get "
+        f"nothing: {', '.join(dict.fromkeys(paths))}",
+        stacklevel=2,
+    )
+
+
+internals.save_with_models(NAME, Door)
