@@ -1,10 +1,11 @@
 """Every private name of Keras that this package relies on, each as a function.
 
 Keras may rename any of them: `tests/test_keras_internals.py` has one test for each,
-on each backend, so that a new release fails there and not in silence. Two hooks are
-public attributes of public classes, set when this package is imported: a property of
-`keras.Model`, by which saving finds what a model remembers, and the first and the last
-call of every `keras.optimizers.Optimizer`.
+on each backend, so that a new release fails there and not in silence. The hooks at
+the end are public attributes of public classes, set when this package is imported: a
+property of `keras.Model`, by which saving finds what a model remembers; `from_config`,
+which reads the policies that a config has; and the first and the last call of every
+`keras.optimizers.Optimizer`.
 """
 
 import functools
@@ -191,6 +192,65 @@ def restore(obj: Any, name: str) -> None:
 def save_with_models(name: str, door: Callable[[Any], Any]) -> None:
     """Let saving and loading find `door(model)`, a `KerasSaveable`, on every model."""
     setattr(keras.Model, name, property(door))
+
+
+def written_to_config(config: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
+    """Return the config of a Functional or Sequential model with one more entry.
+
+    Keras passes over a key that it does not know. A file, which may be read where this
+    package is not imported, has the entry as a layer instead: an error that names it.
+    """
+    if not is_in_file("config"):
+        return {**config, name: value}
+    entry = {
+        "module": name,
+        "class_name": "ModelWithPolicy",
+        "registered_name": f"{name}>ModelWithPolicy",
+        "name": name,
+        "config": value,
+        "inbound_nodes": [],
+    }
+    return {**config, "layers": [*config["layers"], entry]}
+
+
+def read_from_configs(name: str, read: Callable[[Any, Any], None]) -> None:
+    """Call `read(model, value)` when a model is made of a config that has an entry.
+
+    Of Functional and Sequential models; see `carries_in_config`.
+    """
+    for cls in (keras.Model, keras.Sequential):
+        original = cls.from_config.__func__
+
+        def from_config(
+            cls: Any,
+            config: Any,
+            custom_objects: Any = None,
+            *,
+            _original: Any = original,
+        ) -> Any:
+            config = dict(config)
+            value = config.pop(name, None)
+            layers = config.get("layers")
+            if isinstance(layers, list) and layers and layers[-1].get("module") == name:
+                value = layers[-1]["config"]
+                config["layers"] = layers[:-1]
+            model = _original(cls, config, custom_objects)
+            if value is not None:
+                read(model, value)
+            return model
+
+        hooked = functools.wraps(original)(from_config)
+        cls.from_config = classmethod(hooked)
+        _FROM_CONFIG.append(hooked)
+
+
+_FROM_CONFIG: list[Any] = []
+
+
+def carries_in_config(model: Any) -> bool:
+    """Return whether the config of a model is read by `read_from_configs`."""
+    is_known = isinstance(model, keras.Sequential) or is_functional(model)
+    return is_known and type(model).from_config.__func__ in _FROM_CONFIG
 
 
 def on_training(

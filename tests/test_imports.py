@@ -63,9 +63,8 @@ TOOLS = {
     "report": {"matplotlib"},
 }
 # The saving protocol of Keras has one base class that is not exported.
-PRIVATE = {"keras_regx._core.saveable": {"keras.src.saving.keras_saveable"}}
-# A carrier is a saved model that applies its policy again when it is loaded.
-LATE = {("keras_regx.policy.carrier", "keras_regx.policy.policy")}
+PRIVATE = {"keras_regx.keras_internals": {"keras.src.saving.saving_lib","keras.src.saving.serialization_lib", "keras.src.saving.keras_saveable","keras.src.utils.jax_utils","keras.src.utils.naming"}}
+LATE = set()
 
 
 def part(module: str) -> str:

@@ -20,11 +20,12 @@ class Every(Wrapper, StepReader):
 
     For projections that cost more than a training step. The count is the
     optimizer's own: of updates, not of micro-batches under gradient
-    accumulation, and it goes on after a checkpoint. A Keras optimizer hands
-    itself over when it is built; where none is known, the constraint is applied at
-    every update, and says so in a warning. At the end of `fit` it is applied once
-    more, so that training ends inside the set. Called with a tensor, as
-    `keras_regx.project(model)` does, it is applied now.
+    accumulation, and it goes on after a checkpoint. Train with
+    `keras_regx.callbacks.AdvanceSchedules()`, which hands the optimizer over;
+    without it the constraint is applied at every update, and says so in a
+    warning. A `fit` in which it was applied ends inside the set: it is applied once
+    more at the end. Called with a tensor, as `keras_regx.project(model)` does, it is
+    applied now.
 
     Args:
         constraint: The constraint `P`: an instance, name, config or function.
@@ -49,6 +50,14 @@ class Every(Wrapper, StepReader):
         self.constraint = one(self, constraint)
         self.steps = check.integer(self, "steps", steps, minimum=1)
         self._has_warned = False
+        self._updates = 0  # Made before the `fit` that is running.
+
+    def was_due(self) -> bool:
+        """Return whether it was applied since this was last asked."""
+        step = self.step(Moment(is_update=True))
+        before, now = self._updates, 0 if step is None else int(step)
+        self._updates = now
+        return now // self.steps > before // self.steps
 
     def _apply(self, w: Any, moment: Moment) -> Any:
         if not moment.is_update or self.steps == 1:

@@ -55,8 +55,8 @@ def penalties(model: Any, x: Any = None, scope: str | None = None) -> dict[str, 
     2.0
     """
     require_weights(model)
-    if isinstance(x, str):
-        x, scope = None, x
+    if isinstance(x, str | int | float):  # No inputs: the second argument of before.
+        x, scope = None, x  # type: ignore[assignment]
     prefix = "" if scope is None else scope
     matches = check.regular_expression("penalties", "scope", prefix, scope).match
     adopt(model)

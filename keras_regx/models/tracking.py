@@ -59,6 +59,11 @@ def adopt(model: Any) -> bool:
         Whether anything changed that a compiled step may have seen.
     """
     places = [p for p in holders(model) if _has_state(p.value) or _is_by_role(p.value)]
+    frozen = {id(v) for v in model.weights} - {id(v) for v in model.trainable_weights}
+    # A frozen weight has no penalty until it is trained.
+    places = [
+        p for p in places if p.field != "regularizer" or id(p.owner) not in frozen
+    ]
     if not places:
         return False
     layers = internals.all_layers(model)
@@ -268,24 +273,21 @@ def stateless_advance(model: Any, non_trainable_variables: Any, step: Any) -> li
     return values
 
 
-def begin(optimizer: Any, variables: list[Any]) -> None:
+def begin(optimizer: Any, variables: list[Any]) -> None:  # noqa: ARG001
     """Take what is to be remembered when an optimizer has been built.
 
     While a file is read, the weights are not there yet: it brings what was remembered.
     """
     if not internals.is_in_file("obj"):
         adopt_variables(variables)
-    for variable in variables:
-        for part in parts(variable.constraint):
-            if isinstance(part, StepReader):
-                part.attach(optimizer)
 
 
 def end(optimizer: Any, variables: list[Any]) -> None:  # noqa: ARG001
-    """Apply the constraints that not every update applies, when `fit` ends."""
+    """Apply each `Every` that was applied during a `fit` once more when it ends."""
     for variable in variables:
         constraint = variable.constraint
-        if any(isinstance(part, Every) for part in parts(constraint)):
+        rare = [part for part in parts(constraint) if isinstance(part, Every)]
+        if any([part.was_due() for part in rare]):
             variable.assign(constraint(variable.value))
 
 

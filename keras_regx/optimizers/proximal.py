@@ -8,6 +8,8 @@ import keras
 from keras import ops
 
 from keras_regx._core import validation as check
+from keras_regx._core.config import parts
+from keras_regx._core.counter import StepReader
 from keras_regx._core.registry import PACKAGE
 from keras_regx.models import Rule, sites
 from keras_regx.models.tracking import end
@@ -156,6 +158,10 @@ class Proximal(keras.optimizers.Optimizer):
         if self.built:
             return
         self.plan.build(variables, allow_double=self.allow_double)
+        for variable in variables:
+            for part in parts(variable.constraint):
+                if isinstance(part, StepReader):
+                    part.attach(self)
         self.inner.build(variables)
         super().build(variables)
 

@@ -16,7 +16,7 @@ from keras_regx import keras_internals as internals
 from keras_regx._core.config import parts
 from keras_regx._core.counter import TrackedNumber
 from keras_regx.models.sites import LayerSite, Site, layer_sites, sites
-from keras_regx.models.tracking import adopt, step_readers
+from keras_regx.models.tracking import adopt
 from keras_regx.policy.assignment import Assignment, assign
 from keras_regx.policy.joint import OfModel
 
@@ -226,10 +226,6 @@ def _settle(model: Any, state: Attached | None) -> None:
         if isinstance(part, TrackedNumber)
     }
     _untrack(model, except_for=used)
-    optimizer = getattr(model, "optimizer", None)
-    if optimizer is not None and optimizer.built:
-        for reader in step_readers(model):
-            reader.attach(optimizer)
     _retrace(model)
     _hold(model, state)
 
@@ -271,12 +267,15 @@ def _hold(model: Any, state: Attached | None) -> None:
 
 
 class _Config:
-    """Stands before `get_config` of a layer, and warns of what the config loses.
+    """Stands before `get_config` of a layer: adds policies, warns of what is lost.
 
-    A file keeps the policy beside the config; a clone, JSON and `from_config` have
-    the config alone.
+    Policies are in the config of the model that they were applied to, if its class
+    is known to read them there; files have what objects remember as well. The config
+    of a layer alone, and so a clone, has what are arguments of layers.
     """
 
+    name = ""
+    saved: Any = staticmethod(lambda model: {})  # noqa: ARG005  (see `say_in_configs`)
     _is_asked = False  # The outermost layer that is asked speaks for those inside.
 
     def __init__(self, model: Any, layer: Any) -> None:
@@ -284,20 +283,23 @@ class _Config:
         self._layer = weakref.ref(layer)
 
     def __call__(self, original: Any) -> dict[str, Any]:
-        if _Config._is_asked or internals.is_in_file("config"):
-            config: dict[str, Any] = original()
-            return config
-        _Config._is_asked = True
+        is_outermost = not _Config._is_asked and not internals.is_in_file("config")
+        before, _Config._is_asked = _Config._is_asked, True
         try:
-            config = original()
+            config: dict[str, Any] = original()
         finally:
-            _Config._is_asked = False
-        lost = list(self._lost(config))
+            _Config._is_asked = before
+        layer = self._layer()
+        if layer is self._model() and internals.carries_in_config(layer):
+            saved = self.saved(layer)
+            config = internals.written_to_config(config, self.name, saved)
+        lost = list(self._lost(config)) if is_outermost else []
         if lost:
             warnings.warn(
-                "A config, and so a clone, has what layers keep as arguments. It lacks "
-                f"what policies gave to {lost}, or what that has remembered. Apply the "
-                "policies, `keras_regx.models.policies(model)`, to the new model.",
+                "A config, and so a clone, has what layers keep as arguments, and not "
+                "what objects remember. It lacks a penalty or constraint of the policy, "
+                f"or what that remembers, on {lost}. Apply the policy to the new model: "
+                "keras_regx.models.policies(model).",
                 stacklevel=3,
             )
         return config
@@ -312,13 +314,24 @@ class _Config:
         inside |= {id(variable) for variable in layer.weights}
         places = {id(subject(t)): t for t in targets_of(model)}
         configs = list(_dictionaries({"config": config}))
+        has_policies = any(self.name in c for c in configs)
         for i, (_, before) in state.before.items():
-            if i in inside and i in places and _is_lost(places[i], before, configs):
+            if i not in inside or i not in places:
+                continue
+            if _is_lost(places[i], before, None if has_policies else configs):
                 yield places[i].path
 
 
-def _is_lost(target: Target, before: Before, configs: list[dict[str, Any]]) -> bool:
-    """Return whether configs lack what a policy gave, or what that remembers."""
+def _is_lost(
+    target: Target, before: Before, configs: list[dict[str, Any]] | None
+) -> bool:
+    """Return whether configs lack what a policy gave, or what that remembers.
+
+    Args:
+        target: Weight or layer.
+        before: What it had before any policy.
+        configs: The configs of layers; None where the policies are there as well.
+    """
     for name, value in read(target).values.items():
         if value is None and before.values[name] is None:
             continue
@@ -326,6 +339,8 @@ def _is_lost(target: Target, before: Before, configs: list[dict[str, Any]]) -> b
             continue
         if any(part.has_state for part in parts(value)):
             return True
+        if configs is None:
+            continue
         if isinstance(target, LayerSite):
             keys = [(target.layer.name, name)]
         else:
@@ -354,6 +369,11 @@ def _dictionaries(saved: Any) -> Iterator[dict[str, Any]]:
         return
     for value in saved:
         yield from _dictionaries(value)
+
+
+def say_in_configs(name: str, saved: Any) -> None:
+    """Let the configs of models have `saved(model)` under `name`."""
+    _Config.name, _Config.saved = name, staticmethod(saved)
 
 
 def _refuse_legacy(original: Any, filepath: Any, *args: Any, **kwargs: Any) -> None:

@@ -2,9 +2,10 @@
 
 Keras walks over the attributes of a model when it saves or loads one, and calls what
 it finds there. `Door` is what it finds, on every model: it writes what objects remember
-into the weights, so that `.weights.h5` and checkpoints have it too, and the policies as
-a readable text beside them, which only whole files have. Copies and pickles are whole
-files in memory. Everything is keyed as `models.sites.keys_of` says.
+into the weights, so that `.weights.h5` and checkpoints have it too. Policies are in the
+config of Functional and Sequential models; those of other models, and what `Proximal`
+is about, are a text beside the weights, which only whole files have. Copies and pickles
+are whole files in memory. Everything is keyed as `models.sites.keys_of` says.
 """
 
 import json
@@ -23,7 +24,7 @@ from keras_regx import keras_internals as internals
 from keras_regx._core.config import Configurable, bound, parts
 from keras_regx.models.sites import keys_of
 from keras_regx.models.tracking import Holder, adopt, holders
-from keras_regx.policy import legacy
+from keras_regx.policy import carrier, legacy
 from keras_regx.policy.assignment import assign
 from keras_regx.policy.carrier import (
     MODULES,
@@ -39,8 +40,8 @@ from keras_regx.policy.policy import Policy
 from keras_regx.version import __version__
 
 NAME = legacy.NAME_NOW
-FORMAT = 1
 _FILE = "policy.json"
+_HEAD: dict[str, Any] = {"format": 1, "version": __version__}
 
 
 class Door(internals.KerasSaveable):
@@ -87,20 +88,19 @@ class Door(internals.KerasSaveable):
         self._left = values  # Policies that are read next may be about these.
 
     def save_assets(self, folder: str) -> None:
-        """Write the policies; called by Keras for whole files."""
+        """Write the policies that configs do not have; called by Keras."""
         model = self._model()
-        if model is not None and model.built:
-            saved = saved_policies(model)
-            if saved:
-                text = json.dumps(saved, indent=1)
-                (Path(folder) / _FILE).write_text(text, "utf-8")
+        saved = {} if model is None or not model.built else beside_config(model)
+        if saved:
+            text = json.dumps({**_HEAD, **saved}, indent=1)
+            (Path(folder) / _FILE).write_text(text, "utf-8")
 
     def load_assets(self, folder: str | None) -> None:
-        """Read the policies and put them on the model again; called by Keras."""
+        """Read the policies that configs do not have; called by Keras."""
         model = self._model()
         path = None if folder is None else Path(folder) / _FILE
         if model is not None and path is not None and path.exists():
-            read_policies(model, json.loads(path.read_text("utf-8")))
+            read_beside_config(model, json.loads(path.read_text("utf-8")))
             remember(model, self._left or [])
 
 
@@ -171,29 +171,32 @@ def _tensor(place: Holder, entry: dict[str, Any]) -> Any:
 # Policies -------------------------------------------------------------------------
 
 
-def saved_policies(model: Any) -> dict[str, Any]:
-    """Return the policies of a model and of models inside it, as JSON values."""
+def beside_config(model: Any) -> dict[str, Any]:
+    """Return the policies that the config of a model does not have, as JSON values."""
     keys = keys_of(model)
-    models = []
-    for layer in internals.all_layers(model):
-        state = attached(layer) if isinstance(layer, keras.Model) else None
-        if state is not None:
-            models.append(
-                {
-                    "model": keys.get(id(layer), ""),
-                    "policies": [_saved(applied, keys) for applied in state.applied],
-                    "before": [
-                        _saved_before(keys[i], before)
-                        for i, (_, before) in state.before.items()
-                        if i in keys
-                    ],
-                }
-            )
+    models = [
+        {"model": keys.get(id(layer), ""), **saved_policies(layer)}
+        for layer in internals.all_layers(model)
+        if attached(layer) is not None and not internals.carries_in_config(layer)
+    ]
     plans = [plan.saved(keys) for plan in _plans(model)]
-    if not models and not any(plans):
+    return {"models": models, "proximal": plans} if models or any(plans) else {}
+
+
+def saved_policies(model: Any) -> dict[str, Any]:
+    """Return the policies of a model, and what was before, as JSON values."""
+    state, keys = attached(model), keys_of(model)
+    if state is None:
         return {}
-    head = {"format": FORMAT, "version": __version__}
-    return {**head, "models": models, "proximal": plans}
+    return {
+        **_HEAD,
+        "policies": [_saved(applied, keys) for applied in state.applied],
+        "before": [
+            _saved_before(keys[i], before)
+            for i, (_, before) in state.before.items()
+            if i in keys
+        ],
+    }
 
 
 def _plans(model: Any) -> list[Any]:
@@ -229,28 +232,38 @@ def _saved_before(key: str, before: Before) -> dict[str, Any]:
     return {"of": key, "is_layer": "activity_regularizer" in before.values, **values}
 
 
+def read_beside_config(model: Any, saved: dict[str, Any]) -> None:
+    """Put what `beside_config` returned on a model again.
+
+    Raises:
+        ValueError: If the text is of a newer version, or names an unknown class.
+    """
+    _check_version(saved)
+    owners = _owners(model)
+    for part in saved["models"]:
+        inner = owners.get(part["model"])
+        if inner is not None:
+            read_policies(inner, part)
+    for plan, text in zip(_plans(model), saved["proximal"], strict=False):
+        plan.restore(text, owners)
+
+
+def _check_version(saved: dict[str, Any]) -> None:
+    if saved.get("format", 0) > _HEAD["format"]:
+        raise ValueError(
+            f"The policies of this model were saved by keras_regx {saved['version']}, "
+            f"which is newer than this one, {__version__}."
+        )
+
+
 def read_policies(model: Any, saved: dict[str, Any]) -> None:
     """Put saved policies on a model again, on the weights that they were on.
 
     Raises:
         ValueError: If the text is of a newer version, or names an unknown class.
     """
-    if saved.get("format", 0) > FORMAT:
-        raise ValueError(
-            f"The policies of this file were written by keras_regx {saved['version']}, "
-            f"which is newer than this one, {__version__}."
-        )
+    _check_version(saved)
     owners = _owners(model)
-    for part in saved["models"]:
-        inner = owners.get(part["model"])
-        if inner is not None:
-            _read_policies_of(inner, part, owners)
-    plans = _plans(model)
-    for plan, text in zip(plans, saved["proximal"], strict=False):
-        plan.restore(text, owners)
-
-
-def _read_policies_of(model: Any, saved: dict[str, Any], owners: dict[str, Any]) -> None:
     targets = targets_of(model)
     numbers = {id(subject(target)): i for i, target in enumerate(targets)}
     lost: list[str] = []
@@ -299,3 +312,5 @@ def _warn_lost(paths: list[str]) -> None:
 
 
 internals.save_with_models(NAME, Door)
+internals.read_from_configs(NAME, read_policies)
+carrier.say_in_configs(NAME, saved_policies)

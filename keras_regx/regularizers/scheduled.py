@@ -163,7 +163,7 @@ class Scheduled(Strength):
             self._is_advanced = True  # Said once.
             warnings.warn(
                 f"Training with {self!r}, which nothing advances: its strength stays "
-                f"at {self.strength:g}. Pass `callbacks=[keras_regx.callbacks."
+                "as it is, at first schedule(0). Pass `callbacks=[keras_regx.callbacks."
                 "AdvanceSchedules()]` to fit, or call keras_regx.advance(model, step) "
                 "in a loop of your own.",
                 stacklevel=2,
