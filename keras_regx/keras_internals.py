@@ -116,31 +116,36 @@ def saved_layers(model: Any) -> Iterator[tuple[str, Any]]:
     yield from _visit(model, "", set())
 
 
-def _visit(obj: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
-    if isinstance(obj, list | dict | tuple):
-        if id(obj) not in seen:
-            seen.add(id(obj))
-            yield from _visit_container(obj, path, seen)
-    elif isinstance(obj, keras.Layer) and id(obj) not in seen:
-        seen.add(id(obj))
-        yield path, obj
-        for name, child in saving_lib._walk_saveable(obj):  # noqa: SLF001
-            yield from _visit(child, f"{path}/{name}".lstrip("/"), seen)
+def _visit(layer: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    if id(layer) in seen:
+        return
+    seen.add(id(layer))
+    yield path, layer
+    for name, child in saving_lib._walk_saveable(layer):  # noqa: SLF001
+        below = f"{path}/{name}".lstrip("/")
+        if isinstance(child, keras.Layer):
+            yield from _visit(child, below, seen)
+        elif isinstance(child, list | dict | tuple):
+            yield from _visit_container(child, below, seen, [])
 
 
 def _visit_container(
-    container: Any, path: str, seen: set[int]
+    container: Any, path: str, seen: set[int], around: list[Any]
 ) -> Iterator[tuple[str, Any]]:
+    if any(container is other for other in around):
+        return
+    around.append(container)
     used: dict[str, int] = {}
     for item in container.values() if isinstance(container, dict) else container:
-        if isinstance(item, KerasSaveable):
-            name = to_snake_case(type(item).__name__)
-        elif isinstance(item, list | dict | tuple):
-            name = "container"
-        else:
+        is_container = isinstance(item, list | dict | tuple)
+        if not is_container and not isinstance(item, KerasSaveable):
             continue
-        unique = saving_lib._get_unique_name(name, used)  # noqa: SLF001
-        yield from _visit(item, f"{path}/{unique}", seen)
+        name = "container" if is_container else to_snake_case(type(item).__name__)
+        below = f"{path}/{saving_lib._get_unique_name(name, used)}"  # noqa: SLF001
+        if is_container:
+            yield from _visit_container(item, below, seen, around)
+        elif isinstance(item, keras.Layer):
+            yield from _visit(item, below, seen)
 
 
 def entry_path(store: Any) -> str:

@@ -157,6 +157,22 @@ class Configurable:
         """Return the variables that a model saves for this itself, by name."""
         return {} if self.memory is None else self.memory.tensors
 
+    def saved_state(self) -> dict[str, Any]:
+        """Return what a model saves for this itself: arrays by name."""
+        count = self.count() if isinstance(self, Tenant) else None
+        return {**self.state_tensors(), **({} if count is None else {"step": count})}
+
+    def load_state(self, name: str, value: Any) -> bool:
+        """Take one of what `saved_state` returned; return whether it fits."""
+        if name == "step" and isinstance(self, Tenant):
+            self.set_step(int(value))
+            return True
+        tensor = self.state_tensors().get(name)
+        if tensor is None or tuple(tensor.shape) != tuple(value.shape):
+            return False
+        tensor.assign(value)
+        return True
+
     @property
     def has_state(self) -> bool:
         """Whether this itself, not its parts, holds something besides arguments."""
@@ -181,7 +197,7 @@ class Configurable:
             arguments = self.arguments()
         except NotImplementedError:
             return f"<{type(self).__name__}>"
-        inner = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+        inner = ", ".join(f"{name}={_text(v)}" for name, v in arguments.items())
         return f"{type(self).__name__}({inner})"
 
     def __eq__(self, other: object) -> bool:
@@ -226,6 +242,17 @@ def _freeze(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return tuple(_freeze(item) for item in value)
     return value
+
+
+def _text(value: Any) -> str:
+    """Return the text for an argument: schedules of Keras have none of their own."""
+    if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
+        config = value.get_config().items()
+        inner = ", ".join(f"{k}={v!r}" for k, v in config if k != "name")
+        return f"{type(value).__name__}({inner})"
+    if inspect.isfunction(value):
+        return value.__name__
+    return repr(value)
 
 
 def parts(obj: Any) -> Iterator[Any]:

@@ -94,17 +94,29 @@ class StepReader(Tenant):
 
     _optimizer: Any = None
     _step: int | None = None
+    _is_only_looking = False
 
     def attach(self, optimizer: Any) -> bool:
         """Take the count from `optimizer`; return whether that is a change."""
-        changed = self._attached() is not optimizer or self._step is not None
+        known = self._attached() is optimizer and self._step is None
+        changed = not known or self._is_only_looking
         self._optimizer = weakref.ref(optimizer)
-        self._step = None
+        self._step, self._is_only_looking = None, False
         return changed
+
+    def attach_first(self, optimizer: Any) -> None:
+        """Take the count from `optimizer` where there is none, to look at a model."""
+        if self._attached() is None and self._step is None:
+            self._optimizer, self._is_only_looking = weakref.ref(optimizer), True
 
     def set_step(self, step: int) -> None:
         """Stand at a step, outside of an optimizer's calls, until it is attached."""
         self._step = step
+
+    def count(self) -> int | None:
+        """Return the number of updates made, None where nothing is known about it."""
+        step = self.step()
+        return None if step is None else int(ops.convert_to_numpy(step))
 
     def step(self, moment: Moment = NOW) -> Any:
         """Return the number of updates made before this one, an int32 scalar.
@@ -116,7 +128,7 @@ class StepReader(Tenant):
         if self._step is not None and not moment.is_update:
             return self._step
         optimizer = self._attached()
-        if optimizer is None:
+        if optimizer is None or (moment.is_update and self._is_only_looking):
             return self._step
         return ops.cast(optimizer.iterations, "int32")
 

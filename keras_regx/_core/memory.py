@@ -108,6 +108,13 @@ class Tenant:
         served = vars(self).setdefault("_served", {})
         served |= {id(holder): weakref.ref(holder) for holder in holders}
 
+    def count(self) -> int | None:
+        """Return where it stands, if it stands at a count; a model saves it."""
+        return None
+
+    def set_step(self, step: int) -> None:
+        """Stand at a count."""
+
     def serves_another(self, known: Iterable[int]) -> bool:
         """Return whether it serves something, and nothing of a model.
 

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from keras_regx._core import validation as check
+from keras_regx.models.sites import free_name
 from keras_regx.models.tracking import (
     adopt,
     distinct,
@@ -56,7 +57,7 @@ class AdvanceSchedules(keras.callbacks.Callback):
     def __init__(self, log: bool = True) -> None:
         super().__init__()
         self.log = check.boolean(self, "log", log)
-        self._penalties: dict[str, Scheduled] = {}
+        self._penalties: list[tuple[str, Scheduled]] = []
         self._step = -1
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
@@ -80,12 +81,13 @@ class AdvanceSchedules(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         """Report the strengths."""
         if self.log and logs is not None:
-            for path, penalty in self._penalties.items():
-                logs[f"strength/{path}"] = penalty.strength
+            for path, penalty in self._penalties:
+                name = free_name(f"strength/{path}", logs)
+                logs[name] = penalty.strength
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         """Let go of the model."""
-        self._penalties = {}
+        self._penalties = []
 
     def _advance(self) -> None:
         model = self.model  # On JAX this puts the state back into the variables.
@@ -94,13 +96,13 @@ class AdvanceSchedules(keras.callbacks.Callback):
         step = int(model.optimizer.iterations)
         if step != self._step:
             self._step = step
-            for penalty in distinct(self._penalties.values()):
+            for penalty in distinct(p for _, p in self._penalties):
                 penalty.advance(step)
 
     def _find(self, *, training: bool) -> None:
         model = self.model
         stale = adopt(model)
-        self._penalties = dict(scheduled_penalties(model))
+        self._penalties = list(scheduled_penalties(model))
         self._step = -1
         for reader in step_readers(model):
             stale |= reader.attach(model.optimizer)

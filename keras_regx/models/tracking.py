@@ -74,6 +74,10 @@ def adopt(model: Any) -> bool:
     missing = _untracked(model, layers, places)
     for number in missing:
         internals.track(model, number)
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is not None and optimizer.built:
+        for reader in step_readers(model):
+            reader.attach_first(optimizer)
     return bool(copies or missing)
 
 

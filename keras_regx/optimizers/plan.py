@@ -25,30 +25,35 @@ class Plan:
         lost: What is without its weights after loading: an error at the first step.
     """
 
-    def __init__(self, rules: list[Rule], *, is_loaded: bool = False) -> None:
+    def __init__(self, rules: list[Rule]) -> None:
         self.rules = rules
         self.matched: list[tuple[Any, Any]] = []
         self.lost: list[str] = []
-        self._found: list[tuple[Any, Any]] | None = None  # By `bind`.
+        self._matches: list[list[Any]] = []  # The variables of each rule.
+        self._found: list[tuple[Any, Any]] | None = None  # Once the rules are bound.
         self._by_path: dict[str, Any] | None = None  # What a config says of that.
-        self._is_loaded = is_loaded
+        self._is_loaded = False
+        self._trained: set[int] = set()
 
-    def bind(self, sites: Sequence[Site]) -> None:
+    def bind(self, sites: Sequence[Site], matches: Any = None) -> None:
         """Find the penalty of each weight: the last rule that matches it wins.
 
         Raises:
-            ValueError: If a rule matches nothing.
+            ValueError: If a rule matches nothing, unless the plan was loaded.
         """
-        assignment = assign(self.rules, sites)
-        known = ", ".join(site.path for site in sites)
+        assignment = assign(self.rules, sites, matches)
         for rule, indices in zip(self.rules, assignment.matches, strict=True):
             if not indices and self._is_loaded:
                 self.lost.append(repr(rule))
             elif not indices:
+                known = ", ".join(site.path for site in sites)
                 raise ValueError(
                     f"{rule!r} of Proximal matches no trainable variable. The "
                     f"variables are: {known}"
                 )
+        self._matches = [
+            [sites[i].variable for i in indices] for indices in assignment.matches
+        ]
         self._found = [
             (sites[i].variable, values["regularizer"])
             for i, values in assignment.given().items()
@@ -62,21 +67,23 @@ class Plan:
             ValueError: If a rule matches nothing, or a variable has a penalty in the
                 loss as well, unless `allow_double`.
         """
+        self._trained = {id(variable) for variable in variables}
         if self._by_path is not None:
             self._found = self._at_paths(variables)
         elif self._found is None:
             self.bind([Site.of_variable(variable) for variable in variables])
-        given = {id(variable) for variable in variables}
-        for variable, penalty in self._found or ():
-            if id(variable) not in given:
-                continue
+        self._match()
+        for variable, penalty in self.matched:
             if variable.regularizer is not None and not allow_double:
                 raise ValueError(
                     f"The variable {variable.path!r} has the penalty "
                     f"{variable.regularizer!r} in the loss and {penalty!r} in "
                     "Proximal. Remove one, or pass `allow_double=True` to mean both."
                 )
-            self.matched.append((variable, penalty))
+
+    def _match(self) -> None:
+        found = self._found or ()
+        self.matched = [(v, penalty) for v, penalty in found if id(v) in self._trained]
 
     def require_weights(self) -> None:
         """Raise a ValueError if a rule has lost its weights since it was saved."""
@@ -117,28 +124,24 @@ class Plan:
                 found.append((variable, penalty.for_variable(variable)))
         return found
 
-    def saved(self, keys: dict[int, str]) -> dict[str, Any]:
-        """Return the penalties by the keys of their weights, as JSON values."""
-        return {
-            keys[id(variable)]: keras.saving.serialize_keras_object(penalty)
-            for variable, penalty in self.matched
-            if id(variable) in keys
-        }
+    def saved(self, keys: dict[int, str]) -> list[list[str]]:
+        """Return the keys of the weights of each rule."""
+        matches = self._matches if self.matched else []
+        return [[keys[id(v)] for v in rule if id(v) in keys] for rule in matches]
 
-    def restore(self, saved: dict[str, Any], owners: dict[str, Any]) -> None:
-        """Match the weights that a file names, whatever their paths are now."""
-        found, self.lost = [], []
-        at = {id(variable): penalty for variable, penalty in self.matched}
-        for key, config in saved.items():
-            variable = owners.get(key)
-            if variable is None:
-                self.lost.append(key)
-                continue
-            penalty = keras.saving.deserialize_keras_object(config)
-            if penalty == at.get(id(variable)):
-                penalty = at[id(variable)]
-            found.append((variable, penalty.for_variable(variable)))
-        self.matched = found
+    def restore(self, saved: list[list[str]], sites: Sequence[Site], keys: Any) -> None:
+        """Match the weights that a file names, whatever their paths are now.
+
+        Args:
+            saved: What `saved` returned.
+            sites: The weights of the model.
+            keys: The key of each weight, by its `id`.
+        """
+        numbers = {keys.get(id(site.variable)): i for i, site in enumerate(sites)}
+        self.lost = [key for rule in saved for key in rule if key not in numbers]
+        matches = [[numbers[key] for key in rule if key in numbers] for rule in saved]
+        self.bind(sites, matches)
+        self._match()
 
     # State --------------------------------------------------------------------------
 

@@ -20,12 +20,21 @@ class Assignment:
         targets: Weights and layers.
         matches: For each rule, the numbers of the targets it is about.
         winners: For each field, the number of the rule that wins a target.
+        is_again: Whether the matches are those of an earlier time.
     """
 
     rules: Sequence[Rule]
     targets: Sequence[Site | LayerSite]
     matches: list[list[int]]
     winners: dict[str, dict[int, int]]
+    is_again: bool = False
+
+    def together(self, number: int) -> list[int]:
+        """Return the targets of a rule that are remembered: joint ones as they are."""
+        indices = self.matches[number]
+        if self.rules[number].joint not in ("layer", "all") or self.is_again:
+            return indices
+        return [i for i in indices if self.targets[i].active]  # type: ignore[union-attr]
 
     def quantized(self) -> list[str]:
         """Return the paths of weights that are not trained, and get nothing."""
@@ -48,7 +57,7 @@ class Assignment:
             obj = fresh(getattr(rule, field))
             if field == "regularizer" and rule.joint is not None and obj is not None:
                 values = self._joined(rule, obj, indices)
-            elif field == "activity_regularizer":
+            elif obj is None or field == "activity_regularizer":
                 values = dict.fromkeys(indices, obj)
             else:
                 values = {i: bind(obj, self.targets[i]) for i in indices}  # type: ignore[arg-type]
@@ -61,25 +70,29 @@ class Assignment:
         for field in FIELDS:
             won: dict[int, list[int]] = {}
             for index, number in sorted(self.winners[field].items()):
-                if _is_trained(self.targets[index]):
+                if _is_trained(self.targets[index]) or self.rules[number].joint:
                     won.setdefault(number, []).append(index)
             for number, indices in won.items():
                 yield field, number, indices
 
     def _joined(self, rule: Rule, obj: Any, indices: list[int]) -> dict[int, Any]:
         """Return the penalties of a rule that binds several weights together."""
-        given: dict[int, Any] = dict.fromkeys(indices)
+        trained = [i for i in indices if _is_trained(self.targets[i])]
+        given: dict[int, Any] = dict.fromkeys(trained)
         if rule.joint == "lora":
-            for index in indices:
+            for index in trained:
                 given |= self._effective(obj, index)
             return given
         groups: dict[int, list[int]] = {}
         for index in indices:
             site: Any = self.targets[index]
-            if site.active:
+            # Later on a weight may be frozen: the others still belong with it.
+            if site.active or self.is_again:
                 key = id(site.layer) if rule.joint == "layer" else 0
                 groups.setdefault(key, []).append(index)
         for members in groups.values():
+            if not set(members) <= set(trained):
+                continue  # Without one of them it is another penalty.
             together: list[Any] = [self.targets[index] for index in members]
             penalty = JointPenalty(obj, together)
             given[members[0]] = penalty.for_variable(together[0].variable)
@@ -116,6 +129,7 @@ def assign(
         targets: Weights and layers of a model; weights that are state are left out.
         matches: The numbers of the targets of each rule, where they are known.
     """
+    is_again = matches is not None
     if matches is None:
         eligible = [
             (i, target)
@@ -132,7 +146,7 @@ def assign(
                     i for i in indices if isinstance(targets[i], LayerSite) == is_layer
                 ]
                 winners[field] |= dict.fromkeys(chosen, number)
-    return Assignment(rules, targets, matches, winners)
+    return Assignment(rules, targets, matches, winners, is_again)
 
 
 def _is_trained(target: Site | LayerSite) -> bool:

@@ -105,8 +105,8 @@ def attach(model: Any, policy: Any, assignment: Assignment) -> None:
     again = policy in old.policies
     applied = [a for a in old.applied if a.policy != policy]
     matches = [
-        [Reference.to(assignment.targets[i]) for i in indices]
-        for indices in assignment.matches
+        [Reference.to(assignment.targets[i]) for i in assignment.together(number)]
+        for number in range(len(assignment.rules))
     ]
     new = Attached([*applied, Applied(policy, matches)], dict(old.before))
     now = {i: read(assignment.targets[i]) for i in given}

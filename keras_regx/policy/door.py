@@ -22,7 +22,7 @@ from keras import ops
 
 from keras_regx import keras_internals as internals
 from keras_regx._core.config import Configurable, bound, parts
-from keras_regx.models.sites import keys_of
+from keras_regx.models.sites import keys_of, sites
 from keras_regx.models.tracking import Holder, adopt, holders
 from keras_regx.policy import carrier, legacy
 from keras_regx.policy.assignment import assign
@@ -109,11 +109,11 @@ def _is_outermost(store: Any) -> bool:
 
 
 def remembered(model: Any) -> Iterator[tuple[dict[str, Any], Any]]:
-    """Yield `(entry, tensor)` for everything that objects on a model remember."""
+    """Yield `(entry, array)` for everything that objects on a model remember."""
     keys = keys_of(model)
     for place in holders(model):
         for i, part in enumerate(parts(place.value)):
-            for name, tensor in part.state_tensors().items():
+            for name, array in part.saved_state().items():
                 entry = {
                     "of": keys.get(id(place.owner)),
                     "field": place.field,
@@ -121,7 +121,7 @@ def remembered(model: Any) -> Iterator[tuple[dict[str, Any], Any]]:
                     "class": type(part).__name__,
                     "name": name,
                 }
-                yield entry, tensor
+                yield entry, array
 
 
 def remember(model: Any, values: list[tuple[dict[str, Any], Any]]) -> None:
@@ -129,19 +129,13 @@ def remember(model: Any, values: list[tuple[dict[str, Any], Any]]) -> None:
     owners = _owners(model)
     for entry, value in values:
         owner = owners.get(entry["of"])
-        if owner is None:
-            continue
-        tensor = _tensor(Holder(owner, entry["field"]), entry)
-        if tensor is None:
-            continue
-        if tuple(tensor.shape) != value.shape:
+        part = None if owner is None else _part(Holder(owner, entry["field"]), entry)
+        if part is not None and not part.load_state(entry["name"], value):
             warnings.warn(
-                f"The {entry['name']} that was saved for {entry['of']!r} has shape "
-                f"{value.shape}, and is not used: {tuple(tensor.shape)} is needed.",
+                f"The {entry['name']} that was saved for {entry['of']!r}, of shape "
+                f"{value.shape}, does not fit {part!r}, and is not used.",
                 stacklevel=2,
             )
-            continue
-        tensor.assign(value)
 
 
 def _owners(model: Any) -> dict[str, Any]:
@@ -151,21 +145,20 @@ def _owners(model: Any) -> dict[str, Any]:
     return {keys[id(item)]: item for item in items if id(item) in keys}
 
 
-def _tensor(place: Holder, entry: dict[str, Any]) -> Any:
-    """Return the variable that an entry is for, or None if the object is not there."""
+def _part(place: Holder, entry: dict[str, Any]) -> Any:
+    """Return the object that an entry is for, or None if it is not there."""
     value = place.value
     if not isinstance(value, Configurable):
         return None
     if not isinstance(place.owner, keras.Layer):
-        bound_value = bound(value, place.owner)
-        if bound_value is not value:
-            place.value = bound_value
-        value = bound_value
+        value = bound(value, place.owner)
     found = list(value.parts())
     at = entry["part"]
     if at >= len(found) or type(found[at]).__name__ != entry["class"]:
         return None
-    return found[at].state_tensors().get(entry["name"])
+    if value is not place.value:
+        place.value = value
+    return found[at]
 
 
 # Policies -------------------------------------------------------------------------
@@ -209,8 +202,16 @@ def _saved(applied: Applied, keys: dict[int, str]) -> dict[str, Any]:
     """Return a policy, with the weights of its rules; a predicate becomes its paths."""
     rules, matches, lost = [], [], []
     for rule, references in zip(applied.policy.rules, applied.matches, strict=True):
+        gone = [r.path for r in references if id(r.ref()) not in keys]
         there = [r for r in references if id(r.ref()) in keys]
-        lost += [r.path for r in references if id(r.ref()) not in keys]
+        if gone and rule.joint in ("layer", "all"):  # Another penalty without these.
+            layers = {path.rpartition("/")[0] for path in gone}
+            there = [
+                r
+                for r in there
+                if rule.joint == "layer" and r.path.rpartition("/")[0] not in layers
+            ]
+        lost += gone
         arguments = rule.arguments()
         if arguments.pop("predicate", None) is not None:
             paths = [f"re:^{re.escape(r.path)}$" for r in there]
@@ -245,7 +246,8 @@ def read_beside_config(model: Any, saved: dict[str, Any]) -> None:
         if inner is not None:
             read_policies(inner, part)
     for plan, text in zip(_plans(model), saved["proximal"], strict=False):
-        plan.restore(text, owners)
+        if text:
+            plan.restore(text, sites(model), keys_of(model))
 
 
 def _check_version(saved: dict[str, Any]) -> None:

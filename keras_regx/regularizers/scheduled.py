@@ -109,7 +109,7 @@ class Scheduled(Strength):
     """
 
     schedule: Any
-    _is_advanced: bool
+    _known: dict[str, bool]  # Shared, as the strength is, by copies for variables.
 
     def __init__(self, regularizer: Any, schedule: Callable[[Any], Any]) -> None:
         self.regularizer = self._inner(regularizer)
@@ -117,7 +117,7 @@ class Scheduled(Strength):
             expected = "a LearningRateSchedule or a function from an int to a float"
             check.fail(self, "schedule", expected, schedule)
         self.schedule = schedule
-        self._is_advanced = False
+        self._known = {"is_advanced": False}
         self._track(lambda: schedule(0))
 
     def advance(self, step: int) -> float:
@@ -136,7 +136,7 @@ class Scheduled(Strength):
         if not (math.isfinite(strength) and strength >= 0):
             expected = f"one that gives a finite number >= 0 at step {step}"
             check.fail(self, "schedule", expected, strength)
-        self._is_advanced = True
+        self._known["is_advanced"] = True
         return self.set(strength)
 
     def at(self, step: Any) -> Any:
@@ -144,7 +144,7 @@ class Scheduled(Strength):
 
         The strength itself stays: whoever asks puts it where the step reads it.
         """
-        self._is_advanced = True
+        self._known["is_advanced"] = True
         if isinstance(step, int) or isinstance(self.schedule, _KerasSchedule):
             return ops.cast(self.schedule(step), "float32")
         expected = "a LearningRateSchedule, for a step that is not a Python int"
@@ -156,11 +156,11 @@ class Scheduled(Strength):
 
     def _value(self, x: Any) -> Any:
         value = super()._value(x)
-        return value if self._is_advanced else on_gradient(value, self._warn)
+        return value if self._known["is_advanced"] else on_gradient(value, self._warn)
 
     def _warn(self) -> None:
-        if not self._is_advanced:
-            self._is_advanced = True  # Said once.
+        if not self._known["is_advanced"]:
+            self._known["is_advanced"] = True  # Said once.
             warnings.warn(
                 f"Training with {self!r}, which nothing advances: its strength stays "
                 "as it is, at first schedule(0). Pass `callbacks=[keras_regx.callbacks."
@@ -168,16 +168,6 @@ class Scheduled(Strength):
                 "in a loop of your own.",
                 stacklevel=2,
             )
-
-    def __repr__(self) -> str:
-        schedule = self.schedule
-        if isinstance(schedule, _KerasSchedule):
-            config = schedule.get_config().items()
-            inner = ", ".join(f"{k}={v!r}" for k, v in config if k != "name")
-            name = f"{type(schedule).__name__}({inner})"
-        else:
-            name = getattr(schedule, "__name__", repr(schedule))
-        return f"Scheduled(regularizer={self.regularizer!r}, schedule={name})"
 
     def __eq__(self, other: object) -> bool:
         """Compare the penalties and the configurations of the schedules."""
