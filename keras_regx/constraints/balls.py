@@ -1,5 +1,6 @@
 """Balls and the non-negative sphere: L1Ball, L2Ball, LInfBall, NonNegUnitNorm."""
 
+from operator import attrgetter
 from typing import Any
 
 from keras import ops
@@ -44,14 +45,11 @@ class L1Ball(Grouped):
 
     convex = True
     keeps_zeros = True
+    _size = property(attrgetter("radius"))
 
     def __init__(self, radius: float = 1.0, axis: check.Axis = "units") -> None:
         self.radius = check.number(self, "radius", radius, minimum=0)
         self.axis = check.axis(self, axis)
-
-    @property
-    def _size(self) -> float:
-        return self.radius
 
     def _project(self, w: Any) -> Any:
         return project_l1_ball(w, self.radius, self._axes(w))
@@ -117,13 +115,10 @@ class LInfBall(Constraint):
     convex = True
     separable = True
     keeps_zeros = True
+    _size = property(attrgetter("radius"))
 
     def __init__(self, radius: float = 1.0) -> None:
         self.radius = check.number(self, "radius", radius, minimum=0)
-
-    @property
-    def _size(self) -> float:
-        return self.radius
 
     def _project(self, w: Any) -> Any:
         return project_linf_ball(w, self.radius)
@@ -158,12 +153,10 @@ class NonNegUnitNorm(Grouped):
     [0.0, 1.0, 0.0]
     """
 
+    _size = 1.0
+
     def __init__(self, axis: check.Axis = "units") -> None:
         self.axis = check.axis(self, axis)
-
-    @property
-    def _size(self) -> float:
-        return 1.0
 
     def _project(self, w: Any) -> Any:
         rows, restore = group_rows(upcast(w), self._axes(w))

@@ -74,6 +74,8 @@ class Constraint(Configurable, keras.constraints.Constraint):
     keeps_zeros: bool = False
     min_rank: ClassVar[int] = 0
     sees_matrix: ClassVar[bool] = False
+    # The set's own scale; where it is 0, that of the weights stands in.
+    _size: Any = 0.0
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -160,11 +162,6 @@ class Constraint(Configurable, keras.constraints.Constraint):
     def _gap(self, w: Any) -> Any:
         """Return a tensor whose Euclidean norm is the distance to the set."""
         return w - self(w)
-
-    @property
-    def _size(self) -> float:
-        """The set's own scale; 0 if it is judged on the scale of the weights."""
-        return 0.0
 
     def _scale(self, w: Any) -> float:
         """Return the size of the numbers that `contains` compares."""

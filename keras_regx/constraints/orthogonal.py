@@ -6,7 +6,7 @@ from keras import ops
 
 from keras_regx._core import validation as check
 from keras_regx.constraints.base import register
-from keras_regx.constraints.spectral import _MatrixSet, as_kernel
+from keras_regx.constraints.spectral import _MatrixSet
 from keras_regx.ops.axes import as_matrix
 from keras_regx.ops.matrix import normalized
 from keras_regx.ops.numerics import dtype_of
@@ -42,16 +42,13 @@ class Orthogonal(_MatrixSet):
     """
 
     sees_matrix = True
+    _size = 1.0
 
     def __init__(self, method: str = "newton_schulz") -> None:
         self.method = check.choice(self, "method", method, ("newton_schulz", "svd"))
 
-    @property
-    def _size(self) -> float:
-        return 1.0
-
     def _project(self, w: Any) -> Any:
-        return as_kernel(w, lambda matrix: polar(matrix, self.method))
+        return ops.reshape(polar(as_matrix(w), self.method), w.shape)
 
     def _residual(self, w: Any) -> Any:
         """Return the smaller Gram matrix minus the identity."""

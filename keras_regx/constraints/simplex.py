@@ -1,5 +1,6 @@
 """Non-negative weights with a prescribed sum: Simplex, CappedSimplex."""
 
+from operator import attrgetter
 from typing import Any
 
 from keras_regx._core import validation as check
@@ -35,14 +36,11 @@ class Simplex(Grouped):
     """
 
     convex = True
+    _size = property(attrgetter("total"))
 
     def __init__(self, total: float = 1.0, axis: check.Axis = "units") -> None:
         self.total = check.number(self, "total", total, minimum=0)
         self.axis = check.axis(self, axis)
-
-    @property
-    def _size(self) -> float:
-        return self.total
 
     def _project(self, w: Any) -> Any:
         return project_simplex(w, self.total, self._axes(w))
@@ -76,15 +74,12 @@ class CappedSimplex(Grouped):
     """
 
     convex = True
+    _size = property(attrgetter("total"))
 
     def __init__(self, total: float, cap: float, axis: check.Axis = "units") -> None:
         self.total = check.number(self, "total", total, minimum=0)
         self.cap = check.number(self, "cap", cap, above=0)
         self.axis = check.axis(self, axis)
-
-    @property
-    def _size(self) -> float:
-        return self.total
 
     def _project(self, w: Any) -> Any:
         axes = self._axes(w)

@@ -4,7 +4,7 @@ Half precision is computed in float32, a NaN or infinity gives NaN.
 """
 
 import math
-from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, ClassVar
 
 from keras import ops
@@ -53,11 +53,6 @@ class _SingularValues(_MatrixSet):
         return ops.reshape((u * values) @ vt, w.shape), excess, scale
 
 
-def as_kernel(w: Any, function: Callable[[Any], Any]) -> Any:
-    """Apply a function of a matrix to a kernel seen as (fan_in, units)."""
-    return ops.reshape(function(as_matrix(w)), w.shape)
-
-
 @register
 class SpectralNormBall(_SingularValues):
     """Largest singular value at most `max_value`: a Lipschitz bound of the layer.
@@ -89,6 +84,7 @@ class SpectralNormBall(_SingularValues):
     """
 
     convex = True
+    _size = property(attrgetter("max_value"))
 
     def __init__(self, max_value: float = 1.0, method: str = "svd") -> None:
         self.max_value = check.number(self, "max_value", max_value, minimum=0)
@@ -98,10 +94,6 @@ class SpectralNormBall(_SingularValues):
     def exact(self) -> bool:  # type: ignore[override]
         """Whether a call is the projection, and not only feasible."""
         return self.method == "svd"
-
-    @property
-    def _size(self) -> float:
-        return self.max_value
 
     def _values(self, s: Any) -> Any:
         return smaller(ops.full_like(s, self.max_value), s)
@@ -144,6 +136,8 @@ class SingularValueBox(_SingularValues):
     [[2.0, 0.0], [0.0, 1.0]]
     """
 
+    _size = property(attrgetter("max_value"))
+
     def __init__(self, min_value: float, max_value: float) -> None:
         self.min_value = check.number(self, "min_value", min_value, minimum=0)
         self.max_value = check.number(self, "max_value", max_value, minimum=0)
@@ -155,10 +149,6 @@ class SingularValueBox(_SingularValues):
     def convex(self) -> bool:  # type: ignore[override]
         """Whether the set is a ball, without a hole."""
         return self.min_value == 0
-
-    @property
-    def _size(self) -> float:
-        return self.max_value
 
     def _values(self, s: Any) -> Any:
         s = smaller(ops.full_like(s, self.max_value), s)
@@ -189,13 +179,10 @@ class NuclearBall(_SingularValues):
     """
 
     convex = True
+    _size = property(attrgetter("radius"))
 
     def __init__(self, radius: float) -> None:
         self.radius = check.number(self, "radius", radius, minimum=0)
-
-    @property
-    def _size(self) -> float:
-        return self.radius
 
     def _values(self, s: Any) -> Any:
         return project_l1_ball(s, self.radius)

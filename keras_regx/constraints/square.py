@@ -167,13 +167,10 @@ class DoublyStochastic(_MatrixSet):
     """
 
     convex = True
+    _size = 1.0
 
     def __init__(self, iterations: int = 60) -> None:
         self.iterations = check.integer(self, "iterations", iterations, minimum=1)
-
-    @property
-    def _size(self) -> float:
-        return 1.0
 
     def _project(self, w: Any) -> Any:
         transposed(self, w)
