@@ -83,7 +83,7 @@ def project_linf_ball(x: Any, radius: Any = 1.0) -> Any:
     """
     x = check.floating("project_linf_ball", x)
     r = as_parameter(radius, dtype_of(x), "project_linf_ball", "radius")
-    return project_box(x, -r, r)
+    return ops.where(ops.absolute(x) > r, ops.sign(x) * r, x)
 
 
 def project_l2_ball(x: Any, radius: Any = 1.0, axis: Any = None) -> Any:
