@@ -44,6 +44,7 @@ class ConstraintCase:
         wrong: Arguments that must be rejected, and the argument to be named.
         shapes: Shapes that it is tested on.
         sample: Draws weights to project.
+        cone: Whether the set is a cone: multiples of its members are members.
         scale_free: Whether weights times 1e20 and 1e-25 can be compared with the
             oracle's.
         again: Largest move of a second projection, in roundings of the largest
@@ -60,6 +61,7 @@ class ConstraintCase:
     wrong: tuple[tuple[dict[str, Any], str], ...] = ()
     shapes: tuple[tuple[int, ...], ...] = (VECTOR, MATRIX, KERNEL)
     sample: Callable[[np.random.Generator, tuple[int, ...]], Array] = normal
+    cone: bool = False
     scale_free: bool = True
     again: float = 0.0
     atol: float = 1e-6
@@ -140,7 +142,10 @@ CONSTRAINTS = [
     ),
     ConstraintCase(c.MaxNorm(1.5, axis=None), _radial(None, 0.0, 1.5), note="tensor"),
     ConstraintCase(
-        c.NonNeg(), lambda w: np.maximum(w, 0), keras=keras.constraints.NonNeg()
+        c.NonNeg(),
+        lambda w: np.maximum(w, 0),
+        keras=keras.constraints.NonNeg(),
+        cone=True,
     ),
     ConstraintCase(
         c.UnitNorm(),
@@ -178,6 +183,7 @@ CONSTRAINTS = [
         c.RadialConstraint(),
         _keras2_radial,
         shapes=((3, 3, 2, 2), (4, 4, 1, 2), (5, 5, 1, 1), (6, 6, 1, 1)),
+        cone=True,
     ),
     ConstraintCase(
         c.Box(-0.5, 1.0),
@@ -189,7 +195,10 @@ CONSTRAINTS = [
         ),
     ),
     ConstraintCase(c.Box(min_value=0.25), lambda w: np.maximum(w, 0.25), note="low"),
-    ConstraintCase(c.NonPos(), lambda w: np.minimum(w, 0)),
+    ConstraintCase(
+        c.Box(min_value=0.0), lambda w: np.maximum(w, 0), cone=True, note="cone"
+    ),
+    ConstraintCase(c.NonPos(), lambda w: np.minimum(w, 0), cone=True),
     ConstraintCase(
         c.SignConstraint([1, -1, 0, 1, -1]),
         o.signs([1, -1, 0, 1, -1]),
@@ -197,30 +206,40 @@ CONSTRAINTS = [
             ({"signs": v}, "signs") for v in (2, [0.5], "+", [], [[1], [1, 1]])
         ),
         shapes=((5,), MATRIX),
+        cone=True,
     ),
     ConstraintCase(
         c.Mask([[1, 0, 1, 1]]),
         lambda w: w * [1, 0, 1, 1],
         wrong=tuple(({"mask": v}, "mask") for v in (2, [0.5], "10", [], [[1], [1, 1]])),
         shapes=(MATRIX, KERNEL),
+        cone=True,
     ),
     ConstraintCase(
         c.Triangular(lower=False),
         o.keep(lambda i, j, _m, _n: i <= j),
         wrong=(({"lower": 1}, "lower"),),
         shapes=(MATRIX, KERNEL),
+        cone=True,
     ),
     ConstraintCase(
-        c.Causal(), o.keep(lambda i, j, _m, _n: i >= j), shapes=(MATRIX, KERNEL)
+        c.Causal(),
+        o.keep(lambda i, j, _m, _n: i >= j),
+        shapes=(MATRIX, KERNEL),
+        cone=True,
     ),
     ConstraintCase(
-        c.Diagonal(), o.keep(lambda i, j, _m, _n: i == j), shapes=(MATRIX, KERNEL)
+        c.Diagonal(),
+        o.keep(lambda i, j, _m, _n: i == j),
+        shapes=(MATRIX, KERNEL),
+        cone=True,
     ),
     ConstraintCase(
         c.BlockDiagonal(2),
         o.keep(lambda i, j, m, n: (2 * i < m) == (2 * j < n)),
         wrong=tuple(({"blocks": v}, "blocks") for v in (0, 1.5, True, "2")),
         shapes=((4, 6), KERNEL),
+        cone=True,
     ),
     ConstraintCase(
         c.L2Ball(1.5),
@@ -256,6 +275,7 @@ CONSTRAINTS = [
         shapes=(KERNEL,),
         again=1,
         note="units",
+        cone=True,
     ),
     ConstraintCase(
         c.Standardized(0.25, 0.5),
@@ -296,30 +316,53 @@ CONSTRAINTS = [
         again=1,
     ),
     ConstraintCase(
+        c.Hyperplane(1.0, 0.0),
+        o.plane(1.0, 0.0, half=False),
+        shapes=(KERNEL,),
+        sample=lambda rng, shape: np.abs(rng.normal(size=shape)),
+        cone=True,
+        again=1,
+        note="cone",
+    ),
+    ConstraintCase(
+        c.Halfspace(1.0, 0.0),
+        o.plane(1.0, 0.0, half=True),
+        shapes=(MATRIX,),
+        sample=lambda rng, shape: np.abs(rng.normal(size=shape)),
+        cone=True,
+        again=1,
+        note="cone",
+    ),
+    ConstraintCase(
         c.Radial(),
         o.tie(o.ring, slice(0, -2)),
         shapes=((3, 2, 2), (4, 4, 2, 2), KERNEL),
+        cone=True,
     ),
     ConstraintCase(
         c.Toeplitz(),
         o.tie(lambda index, _shape: index[1] - index[0], slice(-2, None)),
         shapes=(MATRIX, KERNEL),
+        cone=True,
     ),
     ConstraintCase(
         c.Circulant(),
         o.tie(lambda index, shape: (index[1] - index[0]) % shape[0], slice(-2, None)),
         shapes=((4, 4), (2, 3, 3)),
+        cone=True,
     ),
     ConstraintCase(
         c.FlipSymmetric(0),
         lambda w: (w + w[::-1]) / 2,
         wrong=tuple(({"axis": v}, "axis") for v in (None, "units", 0.5, True, (0, 0))),
+        cone=True,
     ),
     ConstraintCase(
         c.FlipSymmetric((0, 1)),
         lambda w: (w + w[::-1, ::-1]) / 2,
         shapes=(KERNEL,),
         note="turn",
+        cone=True,
     ),
     ConstraintCase(
         c.L1Ball(1.5),
@@ -356,12 +399,14 @@ CONSTRAINTS = [
             ({"k": 1, "fraction": 0.5}, "k"),
             *(({"k": 1, **bad}, name) for bad, name in _BAD_AXIS),
         ),
+        cone=True,
     ),
     ConstraintCase(
         c.TopK(fraction=0.4, axis="units"),
         o.over_groups("units", o.largest(2)),
         shapes=(MATRIX,),
         note="fraction",
+        cone=True,
     ),
     ConstraintCase(
         c.GroupTopK(2),
@@ -370,6 +415,7 @@ CONSTRAINTS = [
             *(({"k": v}, "k") for v in (-1, 1.5, True, "3")),
             *(({"k": 1, **bad}, name) for bad, name in _BAD_AXIS),
         ),
+        cone=True,
     ),
     ConstraintCase(
         c.NMSparsity(),
@@ -379,12 +425,14 @@ CONSTRAINTS = [
             *(({"m": v}, "m") for v in (1, 2.5, True)),
             *(({"axis": v}, "axis") for v in (None, "units", 0.5, (0,))),
         ),
+        cone=True,
     ),
     ConstraintCase(
         c.NMSparsity(1, 3, axis=-1),
         o.over_groups(-1, o.n_of_m(1, 3)),
         shapes=(MATRIX, KERNEL),
         note="last",
+        cone=True,
     ),
     ConstraintCase(
         c.Orthogonal(),
@@ -445,16 +493,19 @@ CONSTRAINTS = [
         shapes=(MATRIX, KERNEL),
         again=8,
         atol=2e-6,
+        cone=True,
     ),
     ConstraintCase(
         c.Symmetric(),
         lambda w: (w + w.swapaxes(-1, -2)) / 2,
         shapes=((4, 4), (2, 3, 3)),
+        cone=True,
     ),
     ConstraintCase(
         c.SkewSymmetric(),
         lambda w: (w - w.swapaxes(-1, -2)) / 2,
         shapes=((4, 4), (2, 3, 3)),
+        cone=True,
     ),
     ConstraintCase(
         c.PSD(0.25),
@@ -463,6 +514,22 @@ CONSTRAINTS = [
         shapes=((4, 4), (2, 3, 3)),
         again=8,
         atol=2e-6,
+    ),
+    ConstraintCase(
+        c.PSD(),
+        o.eigen(0.0),
+        shapes=((2, 3, 3),),
+        cone=True,
+        again=8,
+        atol=2e-6,
+        note="cone",
+    ),
+    ConstraintCase(
+        c.CappedSimplex(1.0, 0.3),
+        o.over_groups("units", o.capped_simplex(1.0, 0.3)),
+        shapes=(MATRIX,),
+        scale_free=False,
+        note="inexact_cap",
     ),
     ConstraintCase(
         c.DoublyStochastic(),
@@ -481,12 +548,14 @@ CONSTRAINTS = [
             ({"increasing": 1}, "increasing"),
             *(({"axis": v}, "axis") for v in (None, "units", 0.5, (0,))),
         ),
+        cone=True,
     ),
     ConstraintCase(
         c.Monotonic(increasing=False, axis=-2),
         o.over_groups(-2, o.isotonic(increasing=False)),
         shapes=(MATRIX,),
         note="decreasing",
+        cone=True,
     ),
     ConstraintCase(
         c.Convex(),
@@ -500,6 +569,7 @@ CONSTRAINTS = [
         again=4,
         atol=2e-5,
         iterative=True,
+        cone=True,
     ),
     ConstraintCase(
         c.Intersection([c.Box(-0.5, 1.0), c.Centered(0.1)]),
@@ -546,6 +616,7 @@ CONSTRAINTS = [
             *_bad_number("rate", constraint=c.NonNeg()),
             ({"constraint": c.NonNeg(), "rate": 1.5}, "rate"),
         ),
+        cone=True,
     ),
     ConstraintCase(
         c.Every(c.NonNeg(), 1),
@@ -557,6 +628,7 @@ CONSTRAINTS = [
                 for v in (0, 1.5, True)
             ),
         ),
+        cone=True,
     ),
     ConstraintCase(
         c.PerBlock(c.L2Ball(1.0, axis=None), axis=-1, blocks=2),

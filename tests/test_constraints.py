@@ -22,6 +22,7 @@ from tests.backends import (
     as_tensor,
     compiled,
     quick,
+    slow_if_rare,
     slow_on,
 )
 from tests.cases import CONSTRAINTS, ConstraintCase
@@ -58,6 +59,10 @@ def _triples() -> Iterator[Any]:
 
 every_row = pytest.mark.parametrize(("case", "shape"), list(_last()))
 exact_row = pytest.mark.parametrize(("case", "shape"), list(_last(exact=True)))
+
+cone_row = pytest.mark.parametrize(
+    ("case", "shape"), [p for p in _last(exact=True) if p.values[0].cone]
+)
 
 convex_row = pytest.mark.parametrize(
     ("case", "shape"), list(_last(exact=True, convex=True))
@@ -150,7 +155,7 @@ def test_is_feasible(case: ConstraintCase, shape: Shape) -> None:
 
 @pytest.mark.forward
 @pytest.mark.parametrize(
-    "dtype", [pytest.param("float16", marks=pytest.mark.slow), "float32"]
+    "dtype", [pytest.param(dtype, marks=slow_if_rare(dtype)) for dtype in DTYPES]
 )
 @exact_row
 def test_projecting_twice(case: ConstraintCase, shape: Shape, dtype: str) -> None:
@@ -161,6 +166,29 @@ def test_projecting_twice(case: ConstraintCase, shape: Shape, dtype: str) -> Non
         once = as_float64(once)
         bound = case.again * EPSILON[dtype] * np.abs(once).max()
         np.testing.assert_allclose(twice, once, rtol=0, atol=bound)
+
+
+@every_row
+def test_rows_tell_the_cones(case: ConstraintCase, shape: Shape) -> None:
+    """The nearest member of a multiple is that multiple, in a cone and only there."""
+    w = _draw(case, shape)
+    single, double = case.project(w), case.project(2 * w)
+    assert np.allclose(double, 2 * single, rtol=0, atol=1e-3) == case.cone
+
+
+@pytest.mark.parametrize(
+    "dtype", [pytest.param("bfloat16", marks=pytest.mark.slow), "float32"]
+)
+@cone_row
+def test_cones_have_no_scale(case: ConstraintCase, shape: Shape, dtype: str) -> None:
+    """Multiples of weights are in a cone where the weights are, up to rounding."""
+    w = _draw(case, shape)
+    noise = np.random.default_rng(1).uniform(-2, 2, shape) * EPSILON[dtype]
+    member = as_float64(_project(case, as_tensor(w, dtype)))
+    contains = _quick(case.constraint).contains
+    for scale in (1.0, 1e-7, 1e20):
+        assert contains(as_tensor(scale * member * (1 + noise), dtype))
+        assert not contains(as_tensor(scale * w, dtype))
 
 
 @pytest.mark.forward

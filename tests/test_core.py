@@ -490,6 +490,25 @@ def test_subclass_with_call_only() -> None:
         Twice().prox(x, 1.0)
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_projection_of_version_0_1(dtype: str) -> None:
+    """A projection that asks for the dtype to store gets it, and float32."""
+
+    class Half(c.Constraint):
+        def _project(self, w: Any, dtype: str) -> Any:
+            assert w.dtype != "bfloat16"
+            return ops.cast(ops.cast(w / 3, dtype), "float32")
+
+    class Inherited(Half):
+        pass
+
+    w = as_tensor([3.0, 1.0], dtype)
+    for cls in (Half, Inherited):
+        third = cls()(w)
+        assert keras.backend.standardize_dtype(third.dtype) == dtype
+        np.testing.assert_allclose(as_float64(third), [1, 1 / 3], rtol=4e-3)
+
+
 def test_subclass_without_mathematics() -> None:
     """A subclass that defines nothing says so when it is called."""
     empty = type("Empty", (r.Regularizer,), {})()

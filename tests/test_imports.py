@@ -27,8 +27,8 @@ EVERY_MODULE = pytest.mark.parametrize("module", MODULES)
 # The order of the layers: what a folder may import stands before it, or with it.
 LAYERS = [
     {"_backend", "version"},
-    {"ops"},
     {"_core"},
+    {"ops"},
     {"constraints"},
     {"regularizers", "schedules"},
     {"models", "optimizers", "callbacks", "report", "layers"},

@@ -349,7 +349,7 @@ def test_wrong_strength(value: float) -> None:
 class Shrinking(Constraint, StepReader):
     """Keeps the first 8 entries, of which one goes with every step."""
 
-    def _project(self, w: Any, dtype: str) -> Any:
+    def _project(self, w: Any) -> Any:
         step = self.step()
         count = 8 if step is None else 8 - step
         kept = ops.arange(8)[:, None] < count

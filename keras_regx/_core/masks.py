@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_regx._core import validation as check
-from keras_regx.ops.numerics import dtype_of
+from keras_regx._core.dtypes import dtype_of
 
 _READABLE = 64  # A mask of at most this many entries is kept as a nested list.
 

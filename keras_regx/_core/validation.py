@@ -14,10 +14,10 @@ from typing import Any, NoReturn
 
 from keras import ops
 
-from keras_regx.ops.axes import ROLES
-from keras_regx.ops.numerics import dtype_of, upcast
+from keras_regx._core.dtypes import EPSILON, dtype_of, upcast
 
 Axis = int | tuple[int, ...] | str | None
+ROLES = ("units", "inputs")
 
 
 def name_of(owner: Any) -> str:
@@ -44,22 +44,25 @@ def number(
     above: float | None = None,
     maximum: float | None = None,
     below: float | None = None,
+    finite: bool = True,
 ) -> float:
-    """Return `value` as a finite Python float within the bounds.
+    """Return `value` as a Python float within the bounds.
 
-    Python and NumPy real numbers are accepted; booleans, strings, tensors,
-    NaN and infinities are not.
+    Python and NumPy real numbers are accepted; booleans, strings, tensors and
+    NaN are not, and infinities only where `finite` is False.
     """
     bounds = {">=": minimum, ">": above, "<=": maximum, "<": below}
     wanted = [
         f"{sign} {bound:g}" for sign, bound in bounds.items() if bound is not None
     ]
-    expected = " ".join(["a finite number", " and ".join(wanted)]).strip()
+    kind = "a finite number" if finite else "a number"
+    expected = " ".join([kind, " and ".join(wanted)]).strip()
     if isinstance(value, bool) or not isinstance(value, Real):
         fail(owner, argument, expected, value)
     result = float(value)
     if (
-        not math.isfinite(result)
+        math.isnan(result)
+        or (finite and math.isinf(result))
         or (minimum is not None and result < minimum)
         or (above is not None and result <= above)
         or (maximum is not None and result > maximum)
@@ -133,7 +136,7 @@ def floating(owner: Any, x: Any, *, min_rank: int = 0, argument: str = "x") -> A
     """Return `x` as a real floating-point tensor of at least `min_rank`."""
     x = ops.convert_to_tensor(x)
     dtype = dtype_of(x)
-    if "float" not in dtype:
+    if dtype not in EPSILON:
         fail(owner, argument, "a real floating-point tensor", describe(x, dtype))
     if len(x.shape) < min_rank:
         expected = f"a tensor of rank >= {min_rank}"

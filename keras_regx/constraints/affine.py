@@ -1,16 +1,15 @@
 """Means, planes and half-spaces: Centered, Standardized, Hyperplane, Halfspace."""
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from keras import ops
 
 from keras_regx._core import masks
 from keras_regx._core import validation as check
-from keras_regx.constraints.base import Constraint, register
-from keras_regx.ops.axes import resolve_axis
-from keras_regx.ops.numerics import dtype_of, feasibility_tolerance, safe_norm, upcast
+from keras_regx.constraints.base import Constraint, Grouped, magnitude, register
+from keras_regx.ops.numerics import dtype_of, feasibility_tolerance, larger, safe_norm
 
 
 def _largest(w: Any, axes: Any) -> Any:
@@ -30,7 +29,7 @@ def _mean(w: Any, axes: tuple[int, ...]) -> Any:
 
 
 @register
-class Centered(Constraint):
+class Centered(Grouped):
     """A prescribed mean of each group of weights.
 
         P(w) = w - mean(w) + mean
@@ -59,19 +58,18 @@ class Centered(Constraint):
         self.mean = check.number(self, "mean", mean)
         self.axis = check.axis(self, axis)
 
-    def _project(self, w: Any, dtype: str) -> Any:
-        axes = resolve_axis(self.axis, len(w.shape), type(self).__name__)
+    def _nearest(self, w: Any) -> tuple[Any, Any, Any]:
+        axes = self._axes(w)
         excess = _mean(w, axes) - self.mean
-        slack = feasibility_tolerance(dtype) * (_largest(w, axes) + abs(self.mean))
-        kept = ops.absolute(excess) <= slack
-        return w - ops.where(kept, ops.zeros_like(excess), excess)
+        scale = _largest(w, axes) + abs(self.mean)
+        return w - excess, ops.absolute(excess), scale
 
     def _scale(self, w: Any) -> float:
         return max(abs(self.mean), magnitude(w))
 
 
 @register
-class Standardized(Constraint):
+class Standardized(Grouped):
     """A prescribed mean and standard deviation of each group of weights.
 
         P(w) = mean + std (w - mean(w)) / std(w)
@@ -106,7 +104,7 @@ class Standardized(Constraint):
 
     def _moments(self, w: Any) -> tuple[Any, Any, Any, Any]:
         """Return mean, deviations, their standard deviation, and where it is 0."""
-        axes = resolve_axis(self.axis, len(w.shape), type(self).__name__)
+        axes = self._axes(w)
         count = math.prod(w.shape[a] for a in axes)
         mean = _mean(w, axes)
         deviation = w - mean
@@ -114,13 +112,16 @@ class Standardized(Constraint):
         noise = feasibility_tolerance(dtype_of(w)) * _largest(w, axes)
         return mean, deviation, std, std <= noise
 
-    def _project(self, w: Any, dtype: str) -> Any:
+    @property
+    def _size(self) -> float:
+        return abs(self.mean) + self.std
+
+    def _nearest(self, w: Any) -> tuple[Any, Any, Any]:
         mean, deviation, std, flat = self._moments(w)
-        slack = feasibility_tolerance(dtype) * (abs(self.mean) + self.std)
-        right_mean = ops.absolute(mean - self.mean) <= slack
-        kept = flat | (right_mean & (ops.absolute(std - self.std) <= slack))
+        excess = larger(ops.absolute(mean - self.mean), ops.absolute(std - self.std))
         moved = deviation * (self.std / ops.where(flat, ops.ones_like(std), std))
-        return ops.where(kept, w, moved + self.mean)
+        excess = ops.where(flat, ops.zeros_like(excess), excess)
+        return moved + self.mean, excess, self._size
 
     def _gap(self, w: Any) -> Any:
         mean, _, _, flat = self._moments(w)
@@ -128,14 +129,12 @@ class Standardized(Constraint):
         away = ops.sqrt(ops.square(mean - self.mean) + self.std**2)
         return ops.where(flat, away, w - self(w))
 
-    def _scale(self, w: Any) -> float:  # noqa: ARG002
-        return abs(self.mean) + self.std
-
 
 class _Plane(Constraint):
     """What Hyperplane and Halfspace share: `<normal, w>` against an offset."""
 
     convex = True
+    is_half: ClassVar[bool]
 
     def __init__(self, normal: Any, offset: float) -> None:
         self.normal = masks.numbers(self, "normal", normal)
@@ -143,8 +142,7 @@ class _Plane(Constraint):
             check.fail(self, "normal", "at least one entry that is not 0", normal)
         self.offset = check.number(self, "offset", offset)
 
-    def _excess(self, w: Any, dtype: str) -> tuple[Any, Any]:
-        """Return how many normals `w` is away from the plane, and the normal."""
+    def _nearest(self, w: Any) -> tuple[Any, Any, Any]:
         array = np.asarray(self.normal)
         if array.ndim and tuple(w.shape) != array.shape:
             expected = f"a tensor of the shape {array.shape} of `normal`"
@@ -153,10 +151,10 @@ class _Plane(Constraint):
         normal = ops.convert_to_tensor(array, dtype=dtype_of(w))
         terms = normal * w
         excess = ops.sum(terms) - offset
-        slack = ops.sum(ops.absolute(terms)) + abs(offset)
-        kept = ops.absolute(excess) <= feasibility_tolerance(dtype) * slack
-        excess = ops.where(kept, ops.zeros_like(excess), excess)
-        return excess / float(np.sum(array**2)), normal
+        if self.is_half:
+            excess = ops.where(excess < 0, ops.zeros_like(excess), excess)
+        nearest = w - excess / float(np.sum(array**2)) * normal
+        return nearest, ops.absolute(excess), ops.sum(ops.absolute(terms)) + abs(offset)
 
     def _scaled(self, w: Any) -> tuple[np.ndarray[Any, Any], float]:
         """Return normal and offset over the normal's largest magnitude."""
@@ -194,9 +192,7 @@ class Hyperplane(_Plane):
     [2.0, 0.0]
     """
 
-    def _project(self, w: Any, dtype: str) -> Any:
-        excess, normal = self._excess(w, dtype)
-        return w - excess * normal
+    is_half = False
 
 
 @register
@@ -225,11 +221,4 @@ class Halfspace(_Plane):
     [-3.0, 1.0]
     """
 
-    def _project(self, w: Any, dtype: str) -> Any:
-        excess, normal = self._excess(w, dtype)
-        return w - ops.where(excess < 0, ops.zeros_like(excess), excess) * normal
-
-
-def magnitude(w: Any) -> float:
-    """Return the largest magnitude of `w` as a Python float."""
-    return float(ops.convert_to_numpy(ops.max(ops.absolute(upcast(w)))))
+    is_half = True

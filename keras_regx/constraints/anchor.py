@@ -15,6 +15,7 @@ from keras_regx.ops.numerics import (
     dtype_of,
     feasibility_tolerance,
     safe_norm,
+    upcast,
 )
 from keras_regx.ops.simplex import project_l1_ball
 
@@ -94,7 +95,8 @@ class AnchorBall(Constraint):
             check.fail(self, "w", expected, tuple(w.shape))
         return ops.cast(anchor, dtype_of(w))
 
-    def _project(self, w: Any, dtype: str) -> Any:
+    def _project(self, w: Any) -> Any:
+        dtype, w = dtype_of(w), upcast(w)
         anchor = self._reference(w)
         if self.norm == "linf":
             low, high = (

@@ -1,20 +1,26 @@
 """Balls and the non-negative sphere: L1Ball, L2Ball, LInfBall, NonNegUnitNorm."""
 
+from operator import attrgetter
 from typing import Any
 
 from keras import ops
 
 from keras_regx._core import validation as check
-from keras_regx.constraints.base import Constraint, register
-from keras_regx.constraints.box import bound
+from keras_regx.constraints.base import Constraint, Grouped, register
 from keras_regx.constraints.norms import _NormRange
-from keras_regx.ops.axes import group_rows, resolve_axis
-from keras_regx.ops.numerics import accurate_sum, feasibility_tolerance, safe_norm
+from keras_regx.ops.axes import group_rows
+from keras_regx.ops.numerics import (
+    dtype_of,
+    feasibility_tolerance,
+    safe_norm,
+    upcast,
+)
+from keras_regx.ops.projections import project_linf_ball
 from keras_regx.ops.simplex import project_l1_ball
 
 
 @register
-class L1Ball(Constraint):
+class L1Ball(Grouped):
     """Sum of magnitudes of each group at most `radius`.
 
         P(w) = sign(w) max(|w| - t, 0)    with t >= 0 as small as the radius allows
@@ -39,20 +45,14 @@ class L1Ball(Constraint):
 
     convex = True
     keeps_zeros = True
+    _size = property(attrgetter("radius"))
 
     def __init__(self, radius: float = 1.0, axis: check.Axis = "units") -> None:
         self.radius = check.number(self, "radius", radius, minimum=0)
         self.axis = check.axis(self, axis)
 
-    def _project(self, w: Any, dtype: str) -> Any:
-        resolve_axis(self.axis, len(w.shape), type(self).__name__)
-        rows, restore = group_rows(w, self.axis)
-        inside = accurate_sum(ops.absolute(rows))
-        inside = inside <= self.radius * (1 + feasibility_tolerance(dtype))
-        return restore(ops.where(inside, rows, project_l1_ball(rows, self.radius, -1)))
-
-    def _scale(self, w: Any) -> float:  # noqa: ARG002
-        return self.radius
+    def _project(self, w: Any) -> Any:
+        return project_l1_ball(w, self.radius, self._axes(w))
 
 
 @register
@@ -115,21 +115,17 @@ class LInfBall(Constraint):
     convex = True
     separable = True
     keeps_zeros = True
+    _size = property(attrgetter("radius"))
 
     def __init__(self, radius: float = 1.0) -> None:
         self.radius = check.number(self, "radius", radius, minimum=0)
 
-    def _project(self, w: Any, dtype: str) -> Any:
-        radius = bound(self.radius, w, dtype)
-        outside = ops.absolute(w) > radius
-        return ops.where(outside, ops.sign(w) * radius, w)
-
-    def _scale(self, w: Any) -> float:  # noqa: ARG002
-        return self.radius
+    def _project(self, w: Any) -> Any:
+        return project_linf_ball(w, self.radius)
 
 
 @register
-class NonNegUnitNorm(Constraint):
+class NonNegUnitNorm(Grouped):
     """Non-negative weights with norm one in each group.
 
         P(w) = max(w, 0) / ||max(w, 0)||_2    for each group w
@@ -157,17 +153,18 @@ class NonNegUnitNorm(Constraint):
     [0.0, 1.0, 0.0]
     """
 
+    _size = 1.0
+
     def __init__(self, axis: check.Axis = "units") -> None:
         self.axis = check.axis(self, axis)
 
-    def _project(self, w: Any, dtype: str) -> Any:
-        resolve_axis(self.axis, len(w.shape), type(self).__name__)
-        rows, restore = group_rows(w, self.axis)
+    def _project(self, w: Any) -> Any:
+        rows, restore = group_rows(upcast(w), self._axes(w))
         positive = ops.where(rows < 0, ops.zeros_like(rows), rows)
         norms = safe_norm(positive, -1, keepdims=True)
         vanishes = norms < 2.0**-126
         unit = ops.one_hot(ops.argmax(rows, axis=-1), rows.shape[-1], dtype=rows.dtype)
         norms = ops.where(vanishes, ops.ones_like(norms), norms)
-        slack = feasibility_tolerance(dtype)
+        slack = feasibility_tolerance(dtype_of(w))
         norms = ops.where(ops.absolute(norms - 1) <= slack, ops.ones_like(norms), norms)
         return restore(ops.where(vanishes, unit, positive / norms))

@@ -1,6 +1,7 @@
 """The base class of all constraints and the registry that names them."""
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -9,7 +10,14 @@ from keras import ops
 from keras_regx._core import validation as check
 from keras_regx._core.config import Configurable
 from keras_regx._core.registry import Registry
-from keras_regx.ops.numerics import EPSILON, compute_dtype, dtype_of, safe_norm, upcast
+from keras_regx.ops.axes import resolve_axis
+from keras_regx.ops.numerics import (
+    EPSILON,
+    dtype_of,
+    feasibility_tolerance,
+    safe_norm,
+    upcast,
+)
 
 registry = Registry(
     "constraint", keras.constraints, unlike=keras.regularizers.Regularizer
@@ -21,9 +29,17 @@ class Constraint(Configurable, keras.constraints.Constraint):
     """Base class of constraints: the Euclidean projection onto a set of weights.
 
     A subclass keeps every `__init__` argument under its own name and writes its
-    mathematics: `_project(w)`, which receives a floating tensor, half precision
-    already cast to float32. Overriding `__call__` itself, as with Keras' base
-    class, works too.
+    mathematics, in one of two forms:
+
+    - `_project(w)`: the projection of the floating tensor `w` as it is stored.
+      Mostly it is a primitive of `keras_regx.ops`, which computes half precision in
+      float32 and tells members by the dtype that they are stored in; the result is
+      cast back to that dtype.
+    - `_nearest(w)`, half precision already cast to float32: the nearest member,
+      how far each group is outside (>= 0), and the scale that this is compared
+      with. Groups that are outside by rounding only stay as they are.
+
+    Overriding `__call__` itself, as with Keras' base class, works too.
 
     Attributes:
         convex: Whether the set is convex.
@@ -42,7 +58,7 @@ class Constraint(Configurable, keras.constraints.Constraint):
     >>> from keras_regx.constraints import Constraint
     >>> class AtMostOne(Constraint):
     ...     convex = True
-    ...     def _project(self, w, dtype):
+    ...     def _project(self, w):
     ...         return ops.minimum(w, 1)
     >>> [float(v) for v in AtMostOne()([0.5, 3.0])]
     [0.5, 1.0]
@@ -58,6 +74,13 @@ class Constraint(Configurable, keras.constraints.Constraint):
     keeps_zeros: bool = False
     min_rank: ClassVar[int] = 0
     sees_matrix: ClassVar[bool] = False
+    # The set's own scale; where it is 0, that of the weights stands in.
+    _size: Any = 0.0
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "dtype" in inspect.signature(cls._project).parameters:
+            cls._project = _on_stored(cls._project)  # type: ignore[method-assign]
 
     def __call__(self, w: Any) -> Any:
         """Return the member of the set that is nearest to `w`.
@@ -75,10 +98,9 @@ class Constraint(Configurable, keras.constraints.Constraint):
         w = check.floating(self, w, min_rank=self.min_rank, argument="w")
         if 0 in w.shape:
             return w
-        dtype = dtype_of(w)
-        if compute_dtype(dtype) == dtype:  # Eager PyTorch pays for every operation.
-            return self._project(w, dtype)
-        return ops.cast(self._project(ops.cast(w, compute_dtype(dtype)), dtype), dtype)
+        projected, dtype = self._project(w), dtype_of(w)
+        # Eager PyTorch pays for every operation.
+        return projected if dtype_of(projected) == dtype else ops.cast(projected, dtype)
 
     def distance(self, w: Any) -> Any:
         """Return the Euclidean distance between `w` and the set.
@@ -100,7 +122,7 @@ class Constraint(Configurable, keras.constraints.Constraint):
                 so this cannot be compiled.
             tol: Number >= 0. The largest violation allowed, absolute; `None`
                 means 10 units of rounding of the dtype of `w`, times the scale
-                of the set.
+                of the set. A cone has none: there it is that of `w`.
 
         Returns:
             Boolean. A tensor with NaN is in no set.
@@ -118,23 +140,59 @@ class Constraint(Configurable, keras.constraints.Constraint):
     def __and__(self, other: Any) -> "Intersection":
         return Intersection([self, other]) if callable(other) else NotImplemented
 
-    def _project(self, w: Any, dtype: str) -> Any:  # noqa: ARG002
-        """Return the projection of `w`, which is to be stored as `dtype`."""
+    def _project(self, w: Any) -> Any:
+        """Return the projection of `w`, a tensor as it is stored."""
+        wide = upcast(w)
+        nearest, excess, scale = self._nearest(wide)
+        # A comparison with NaN is False.
+        kept = excess <= self._slack(wide, dtype_of(w)) * scale
+        return ops.where(kept, wide, nearest)
+
+    def _nearest(self, w: Any) -> tuple[Any, Any, Any]:  # noqa: ARG002
+        """Return the nearest member, the excess of each group, and its scale."""
         raise TypeError(
             f"{type(self).__name__} defines no projection. Define "
-            "`_project(self, w, dtype)` or `__call__(self, w)`."
+            "`_project(self, w)` or `__call__(self, w)`."
         )
+
+    def _slack(self, w: Any, dtype: str) -> float:  # noqa: ARG002
+        """Return the excess, relative to its scale, that is rounding in `dtype`."""
+        return feasibility_tolerance(dtype)
 
     def _gap(self, w: Any) -> Any:
         """Return a tensor whose Euclidean norm is the distance to the set."""
         return w - self(w)
 
-    def _scale(self, w: Any) -> float:  # noqa: ARG002
+    def _scale(self, w: Any) -> float:
         """Return the size of the numbers that `contains` compares."""
-        return 1.0
+        return self._size or magnitude(w)
 
     def _rounding(self, dtype: str) -> float:
         return 10 * EPSILON[dtype]
+
+
+class Grouped(Constraint):
+    """A constraint on each group of weights along its argument `axis`."""
+
+    axis: check.Axis
+
+    def _axes(self, w: Any) -> tuple[int, ...]:
+        """Return the axes of a group; an axis that `w` lacks is an error."""
+        return resolve_axis(self.axis, len(w.shape), type(self).__name__)
+
+
+def magnitude(w: Any) -> float:
+    """Return the largest magnitude of `w` as a Python float."""
+    return float(ops.convert_to_numpy(ops.max(ops.absolute(upcast(w)))))
+
+
+def _on_stored(project: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a projection of version 0.1, which got float32 and the dtype to store."""
+
+    def stored(self: Any, w: Any) -> Any:
+        return project(self, upcast(w), dtype_of(w))
+
+    return stored
 
 
 def keeps_zeros(constraint: Any) -> bool:
@@ -221,10 +279,10 @@ class Intersection(Constraint):
                 return False
         return all(item.contains(w, tol) for item in self.constraints)
 
-    def _project(self, w: Any, dtype: str) -> Any:
+    def _project(self, w: Any) -> Any:
+        stored, w = w, upcast(w)
         # A stable sort: sets that bound each entry on its own are met last.
         ordered = sorted(self.constraints, key=lambda c: getattr(c, "separable", False))
-        stored = ops.cast(w, dtype)
         kept = ops.convert_to_tensor(True)  # noqa: FBT003
         for item in ordered:
             kept = kept & ops.all(item(stored) == stored)

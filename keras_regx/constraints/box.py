@@ -8,13 +8,7 @@ from keras import ops
 from keras_regx._core import masks
 from keras_regx._core import validation as check
 from keras_regx.constraints.base import Constraint, register
-from keras_regx.ops.numerics import dtype_of
-
-
-def bound(value: float, w: Any, dtype: str) -> Any:
-    """Return `value` as it is stored in `dtype`, to be compared with `w`."""
-    stored = ops.cast(ops.convert_to_tensor(value, dtype=dtype_of(w)), dtype)
-    return ops.cast(stored, dtype_of(w))
+from keras_regx.ops.projections import project_box
 
 
 @register
@@ -61,18 +55,12 @@ class Box(Constraint):
         """Whether zero is between the bounds."""
         return (self.min_value or 0) <= 0 <= (self.max_value or 0)
 
-    def _project(self, w: Any, dtype: str) -> Any:
-        if self.min_value is not None:
-            low = bound(self.min_value, w, dtype)
-            w = ops.where(w < low, low, w)
-        if self.max_value is not None:
-            high = bound(self.max_value, w, dtype)
-            w = ops.where(w > high, high, w)
-        return w
+    @property
+    def _size(self) -> float:
+        return max(abs(self.min_value or 0.0), abs(self.max_value or 0.0))
 
-    def _scale(self, w: Any) -> float:  # noqa: ARG002
-        bounds = [abs(b) for b in (self.min_value, self.max_value) if b is not None]
-        return max(bounds, default=1.0)
+    def _project(self, w: Any) -> Any:
+        return project_box(w, self.min_value, self.max_value)
 
 
 @register
@@ -98,7 +86,7 @@ class NonPos(Constraint):
     separable = True
     keeps_zeros = True
 
-    def _project(self, w: Any, dtype: str) -> Any:  # noqa: ARG002
+    def _project(self, w: Any) -> Any:
         return ops.where(w > 0, ops.zeros_like(w), w)
 
 
@@ -140,7 +128,7 @@ class SignConstraint(Constraint):
             check.fail(self, "signs", "only -1, 0 and 1", signs)
         self.signs = values.astype(int).tolist()
 
-    def _project(self, w: Any, dtype: str) -> Any:  # noqa: ARG002
+    def _project(self, w: Any) -> Any:
         signs = np.asarray(self.signs)
         lead, rank = signs.shape, len(w.shape)
         if signs.ndim > rank or tuple(w.shape[: signs.ndim]) != lead:

@@ -29,5 +29,5 @@ class NonNeg(Constraint):
     separable = True
     keeps_zeros = True
 
-    def _project(self, w: Any, dtype: str) -> Any:  # noqa: ARG002
+    def _project(self, w: Any) -> Any:
         return positive_part(w)

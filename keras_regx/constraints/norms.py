@@ -6,9 +6,14 @@ from typing import Any
 from keras import ops
 
 from keras_regx._core import validation as check
-from keras_regx.constraints.base import Constraint, register
-from keras_regx.ops.axes import resolve_axis
-from keras_regx.ops.numerics import choose, feasibility_tolerance, safe_norm
+from keras_regx.constraints.base import Grouped, register
+from keras_regx.ops.numerics import (
+    choose,
+    dtype_of,
+    feasibility_tolerance,
+    safe_norm,
+    upcast,
+)
 
 _ORDINARY = 1e12  # Norms between its inverse and it have ordinary squares.
 _TINY = 2.0**-126  # The smallest normal float32; below it 1 / norm overflows.
@@ -67,19 +72,16 @@ def _projections(axes: tuple[int, ...], bounds: Bounds, rate: float, dtype: str)
     return at_ordinary_scale, at_any_scale
 
 
-class _NormRange(Constraint):
+class _NormRange(Grouped):
     """Groups whose Euclidean norm lies between two bounds."""
 
     keeps_zeros = True
-    axis: check.Axis
     _bounds: Bounds
     _rate: float = 1.0
 
-    def _axes(self, w: Any) -> tuple[int, ...]:
-        return resolve_axis(self.axis, len(w.shape), type(self).__name__)
-
-    def _project(self, w: Any, dtype: str) -> Any:
+    def _project(self, w: Any) -> Any:
         axes, (low, high) = self._axes(w), self._bounds
+        dtype, w = dtype_of(w), upcast(w)
         if high == 0:
             return w * (1 - self._rate)
         ordinary, at_any_scale = _projections(axes, (low, high), self._rate, dtype)
@@ -98,9 +100,9 @@ class _NormRange(Constraint):
         norms = safe_norm(w, self._axes(w), keepdims=True)
         return norms - ops.clip(norms, *self._bounds)
 
-    def _scale(self, w: Any) -> float:  # noqa: ARG002
-        low, high = self._bounds
-        return high if high < float("inf") else max(low, 1.0)
+    @property
+    def _size(self) -> float:
+        return self._bounds[1]
 
 
 @register

@@ -6,14 +6,14 @@ import numpy as np
 from keras import ops
 
 from keras_regx._core import validation as check
-from keras_regx.constraints.base import Constraint, register
-from keras_regx.ops.axes import group_rows, resolve_axis
-from keras_regx.ops.numerics import dtype_of, feasibility_tolerance
+from keras_regx.constraints.base import Grouped, register
+from keras_regx.ops.axes import group_rows
+from keras_regx.ops.numerics import dtype_of, feasibility_tolerance, upcast
 from keras_regx.ops.order import project_monotonic
 
 
 @register
-class Monotonic(Constraint):
+class Monotonic(Grouped):
     """Non-decreasing, or non-increasing, along an axis.
 
         P(w) = argmin ||y - w||    over y_1 <= y_2 <= ... <= y_n
@@ -46,16 +46,12 @@ class Monotonic(Constraint):
         self.increasing = check.boolean(self, "increasing", increasing)
         self.axis = check.integer(self, "axis", axis)
 
-    def _project(self, w: Any, dtype: str) -> Any:  # noqa: ARG002
-        resolve_axis(self.axis, len(w.shape), type(self).__name__)
-        return project_monotonic(w, self.increasing, self.axis)
-
-    def _scale(self, w: Any) -> float:
-        return float(ops.convert_to_numpy(ops.max(ops.absolute(w))))
+    def _project(self, w: Any) -> Any:
+        return project_monotonic(w, self.increasing, self._axes(w)[0])
 
 
 @register
-class Convex(Constraint):
+class Convex(Grouped):
     """Convex along an axis: second differences at least zero.
 
         P(w) = argmin ||y - w||    over y_{i-1} - 2 y_i + y_{i+1} >= 0
@@ -90,9 +86,8 @@ class Convex(Constraint):
         self.axis = check.integer(self, "axis", axis)
         self.iterations = check.integer(self, "iterations", iterations, minimum=1)
 
-    def _project(self, w: Any, dtype: str) -> Any:
-        resolve_axis(self.axis, len(w.shape), type(self).__name__)
-        rows, restore = group_rows(w, self.axis)
+    def _project(self, w: Any) -> Any:
+        rows, restore = group_rows(upcast(w), self._axes(w))
         if rows.shape[-1] < 3:
             return w
         size = ops.max(ops.absolute(rows), axis=-1, keepdims=True)
@@ -100,13 +95,14 @@ class Convex(Constraint):
         safe = ops.where(usable, size, ops.ones_like(size))
         unit = rows / safe
         bend = unit[:, 2:] - 2 * unit[:, 1:-1] + unit[:, :-2]
-        kept = ops.all(bend >= -4 * feasibility_tolerance(dtype), -1, keepdims=True)
-        nearest = self._nearest(ops.where(usable, unit, ops.zeros_like(unit))) * safe
+        slack = 4 * feasibility_tolerance(dtype_of(w))
+        kept = ops.all(bend >= -slack, axis=-1, keepdims=True)
+        nearest = self._fit(ops.where(usable, unit, ops.zeros_like(unit))) * safe
         broken = ops.isnan(size) | (size == float("inf"))
         nearest = ops.where(broken, ops.full_like(nearest, float("nan")), nearest)
         return restore(ops.where(kept, rows, nearest))
 
-    def _nearest(self, rows: Any) -> Any:
+    def _fit(self, rows: Any) -> Any:
         """Return the projection of rows of size one."""
         n, dtype = rows.shape[-1], dtype_of(rows)
         second = np.diff(np.eye(n), n=2, axis=0)
@@ -125,9 +121,6 @@ class Convex(Constraint):
         return integrate(
             ops.where(z < 0, ops.zeros_like(z), z), from_data + (z - u) @ back
         )
-
-    def _scale(self, w: Any) -> float:
-        return float(ops.convert_to_numpy(ops.max(ops.absolute(w))))
 
 
 def _bend_trip(_: Any, state: tuple[Any, ...]) -> tuple[Any, ...]:

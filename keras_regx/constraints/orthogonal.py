@@ -6,7 +6,7 @@ from keras import ops
 
 from keras_regx._core import validation as check
 from keras_regx.constraints.base import register
-from keras_regx.constraints.spectral import _MatrixSet, as_kernel, slack
+from keras_regx.constraints.spectral import _MatrixSet
 from keras_regx.ops.axes import as_matrix
 from keras_regx.ops.matrix import normalized
 from keras_regx.ops.numerics import dtype_of
@@ -42,12 +42,13 @@ class Orthogonal(_MatrixSet):
     """
 
     sees_matrix = True
+    _size = 1.0
 
     def __init__(self, method: str = "newton_schulz") -> None:
         self.method = check.choice(self, "method", method, ("newton_schulz", "svd"))
 
-    def _project(self, w: Any, dtype: str) -> Any:
-        return as_kernel(w, lambda matrix: self._matrix(matrix, dtype))
+    def _project(self, w: Any) -> Any:
+        return ops.reshape(polar(as_matrix(w), self.method), w.shape)
 
     def _residual(self, w: Any) -> Any:
         """Return the smaller Gram matrix minus the identity."""
@@ -55,15 +56,11 @@ class Orthogonal(_MatrixSet):
         gram = t @ w if w.shape[0] >= w.shape[1] else w @ t
         return gram - ops.eye(gram.shape[0], dtype=gram.dtype)
 
-    def _matrix(self, w: Any, dtype: str) -> Any:
-        kept = ops.max(ops.absolute(self._residual(w))) <= slack(w, dtype)
-        return ops.where(kept, w, polar(w, self.method))
-
     def _gap(self, w: Any) -> Any:
         # Of a matrix that the projection cannot make orthonormal, the residual
         # tells: half of it is the distance near the set.
         matrix = as_matrix(w)
-        reached = self._matrix(matrix, dtype_of(w))
+        reached = polar(matrix, self.method)
         short = ops.max(ops.absolute(self._residual(reached)))
         failed = ~(short <= self._rounding(dtype_of(w)))
         values = ops.svd(normalized(matrix)[0], compute_uv=False)

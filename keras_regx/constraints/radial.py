@@ -39,7 +39,7 @@ class RadialConstraint(Constraint):
     exact = False
     min_rank = 4
 
-    def _project(self, w: Any, dtype: str) -> Any:  # noqa: ARG002
+    def _project(self, w: Any) -> Any:
         shape = tuple(w.shape)
         if len(shape) != 4 or shape[0] != shape[1]:
             check.fail(self, "w", "a tensor of shape (n, n, channels, filters)", shape)

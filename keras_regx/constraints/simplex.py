@@ -1,45 +1,16 @@
 """Non-negative weights with a prescribed sum: Simplex, CappedSimplex."""
 
+from operator import attrgetter
 from typing import Any
 
-from keras import ops
-
 from keras_regx._core import validation as check
-from keras_regx.constraints.base import Constraint, register
-from keras_regx.ops.axes import group_rows, group_size, resolve_axis
-from keras_regx.ops.numerics import accurate_sum, feasibility_tolerance
+from keras_regx.constraints.base import Grouped, register
+from keras_regx.ops.axes import group_size
 from keras_regx.ops.simplex import project_capped_simplex, project_simplex
 
 
-class _FixedSum(Constraint):
-    """Non-negative groups with a fixed sum."""
-
-    convex = True
-    total: float
-    axis: check.Axis
-
-    def _onto(self, rows: Any) -> Any:
-        """Return the projection of each row."""
-        raise NotImplementedError
-
-    def _inside(self, rows: Any) -> Any:
-        """Return which rows have all entries in their bounds."""
-        return ops.all(rows >= 0, axis=-1, keepdims=True)
-
-    def _project(self, w: Any, dtype: str) -> Any:
-        resolve_axis(self.axis, len(w.shape), type(self).__name__)
-        rows, restore = group_rows(w, self.axis)
-        gap = ops.absolute(accurate_sum(rows) - self.total)
-        # Rounding to half precision moves each entry by half a unit of its own.
-        kept = self._inside(rows) & (gap <= self.total * feasibility_tolerance(dtype))
-        return restore(ops.where(kept, rows, self._onto(rows)))
-
-    def _scale(self, w: Any) -> float:  # noqa: ARG002
-        return self.total
-
-
 @register
-class Simplex(_FixedSum):
+class Simplex(Grouped):
     """Non-negative weights that sum to `total` in each group.
 
         P(w) = max(w - t, 0)    with t such that the entries sum to total
@@ -64,16 +35,19 @@ class Simplex(_FixedSum):
     [0.75, 0.25, 0.0]
     """
 
+    convex = True
+    _size = property(attrgetter("total"))
+
     def __init__(self, total: float = 1.0, axis: check.Axis = "units") -> None:
         self.total = check.number(self, "total", total, minimum=0)
         self.axis = check.axis(self, axis)
 
-    def _onto(self, rows: Any) -> Any:
-        return project_simplex(rows, self.total, -1)
+    def _project(self, w: Any) -> Any:
+        return project_simplex(w, self.total, self._axes(w))
 
 
 @register
-class CappedSimplex(_FixedSum):
+class CappedSimplex(Grouped):
     """Weights from 0 to `cap` that sum to `total` in each group.
 
         P(w) = min(max(w - t, 0), cap)    with t such that the entries sum to total
@@ -99,21 +73,18 @@ class CappedSimplex(_FixedSum):
     [1.0, 0.5, 0.0]
     """
 
+    convex = True
+    _size = property(attrgetter("total"))
+
     def __init__(self, total: float, cap: float, axis: check.Axis = "units") -> None:
         self.total = check.number(self, "total", total, minimum=0)
         self.cap = check.number(self, "cap", cap, above=0)
         self.axis = check.axis(self, axis)
 
-    def _inside(self, rows: Any) -> Any:
-        return ops.all((rows >= 0) & (rows <= self.cap), axis=-1, keepdims=True)
-
-    def _onto(self, rows: Any) -> Any:
-        return project_capped_simplex(rows, self.total, self.cap, -1)
-
-    def _project(self, w: Any, dtype: str) -> Any:
-        resolve_axis(self.axis, len(w.shape), type(self).__name__)
-        size = group_size(tuple(w.shape), self.axis)
+    def _project(self, w: Any) -> Any:
+        axes = self._axes(w)
+        size = group_size(tuple(w.shape), axes)
         if self.total > size * self.cap:
             expected = f"at most cap={self.cap:g} times the group size {size}"
             check.fail(self, "total", expected, self.total)
-        return super()._project(w, dtype)
+        return project_capped_simplex(w, self.total, self.cap, axes)

@@ -12,14 +12,14 @@ from keras import ops
 from keras_regx._core import validation as check
 from keras_regx._core.counter import Moment, StepReader
 from keras_regx.constraints.algebra import Timed
-from keras_regx.constraints.base import Constraint, register
-from keras_regx.ops.axes import group_rows, group_size, resolve_axis
+from keras_regx.constraints.base import Grouped, register
+from keras_regx.ops.axes import group_rows, group_size
 from keras_regx.ops.numerics import safe_norm, upcast
 from keras_regx.ops.order import top_k_mask
 
 
 @register
-class TopK(Timed, StepReader):
+class TopK(Timed, Grouped, StepReader):
     """The k largest weights of each group; all others are zero.
 
         P(w)_i = w_i where |w_i| is among the k largest of its group, 0 elsewhere
@@ -74,8 +74,7 @@ class TopK(Timed, StepReader):
         self.axis = check.axis(self, axis)
 
     def _apply(self, w: Any, moment: Moment) -> Any:
-        resolve_axis(self.axis, len(w.shape), type(self).__name__)
-        size = group_size(tuple(w.shape), self.axis)
+        size = group_size(tuple(w.shape), self._axes(w))
         magnitudes = ops.absolute(upcast(w))
         if self.k is not None:
             kept = top_k_mask(magnitudes, min(self.k, size), self.axis)
@@ -114,7 +113,7 @@ def _count(fraction: float, size: int) -> int:
 
 
 @register
-class GroupTopK(Constraint):
+class GroupTopK(Grouped):
     """The k groups of largest norm; all others are zero.
 
         P(w)_g = w_g where ||w_g||_2 is among the k largest, 0 elsewhere
@@ -146,16 +145,15 @@ class GroupTopK(Constraint):
         self.k = check.integer(self, "k", k, minimum=0)
         self.axis = check.axis(self, axis)
 
-    def _project(self, w: Any, dtype: str) -> Any:  # noqa: ARG002
-        axes = resolve_axis(self.axis, len(w.shape), type(self).__name__)
-        norms = safe_norm(w, axes, keepdims=True)
+    def _project(self, w: Any) -> Any:
+        norms = safe_norm(w, self._axes(w), keepdims=True)
         groups = math.prod(norms.shape)
         kept = top_k_mask(norms, min(self.k, groups)) | ops.isnan(norms)
         return ops.where(kept, w, ops.zeros_like(w))
 
 
 @register
-class NMSparsity(Constraint):
+class NMSparsity(Grouped):
     """At most n non-zero weights in every m consecutive ones.
 
         P(w)_i = w_i where |w_i| is among the n largest of its block of m,
@@ -191,9 +189,8 @@ class NMSparsity(Constraint):
         self.m = check.integer(self, "m", m, minimum=max(1, self.n))
         self.axis = check.integer(self, "axis", axis)
 
-    def _project(self, w: Any, dtype: str) -> Any:  # noqa: ARG002
-        resolve_axis(self.axis, len(w.shape), type(self).__name__)
-        rows, restore = group_rows(w, self.axis)
+    def _project(self, w: Any) -> Any:
+        rows, restore = group_rows(w, self._axes(w))
         size = rows.shape[-1]
         blocks = -(-size // self.m)
         padding = [[0, 0], [0, blocks * self.m - size]]

@@ -4,7 +4,7 @@ Half precision is computed in float32, a NaN or infinity gives NaN.
 """
 
 import math
-from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, ClassVar
 
 from keras import ops
@@ -27,13 +27,12 @@ class _MatrixSet(Constraint):
     def _rounding(self, dtype: str) -> float:
         return {"float32": 1e-5, "float64": 1e-10}.get(dtype, 10 * EPSILON[dtype])
 
-
-def slack(w: Any, dtype: str) -> float:
-    """Return the relative rounding of singular values of `w` as stored in `dtype`."""
-    size = min(w.shape[-2:])
-    return 16 * EPSILON[dtype_of(w)] + (
-        EPSILON[dtype] * math.sqrt(size) if dtype != dtype_of(w) else 0.0
-    )
+    def _slack(self, w: Any, dtype: str) -> float:
+        """Return the rounding of singular values, relative to the largest."""
+        size = min((as_matrix(w) if self.sees_matrix else w).shape[-2:])
+        return 16 * EPSILON[dtype_of(w)] + (
+            EPSILON[dtype] * math.sqrt(size) if dtype != dtype_of(w) else 0.0
+        )
 
 
 class _SingularValues(_MatrixSet):
@@ -41,33 +40,17 @@ class _SingularValues(_MatrixSet):
 
     sees_matrix = True
 
-    def _nearest(self, s: Any) -> Any:
+    def _values(self, s: Any) -> Any:
         """Return the nearest admissible singular values, in their order."""
         raise NotImplementedError
 
-    def _project(self, w: Any, dtype: str) -> Any:
-        return as_kernel(w, lambda matrix: self._matrix(matrix, dtype))
-
-    def _matrix(self, w: Any, dtype: str) -> Any:
-        u, s, vt = svd(w)
-        nearest = self._nearest(s)
-        allowed = slack(w, dtype) * larger(s[:1], ops.full_like(s[:1], self._size()))
-        # A comparison with NaN is False: a matrix that is not finite becomes NaN.
-        kept = ops.all(ops.absolute(nearest - s) <= allowed)
-        return ops.where(kept, w, (u * nearest) @ vt)
-
-    def _size(self) -> float:
-        """Return the scale that violations are compared with."""
-        return 0.0
-
-    def _scale(self, w: Any) -> float:
-        largest = float(ops.convert_to_numpy(ops.max(ops.absolute(w))))
-        return max(largest, self._size())
-
-
-def as_kernel(w: Any, function: Callable[[Any], Any]) -> Any:
-    """Apply a function of a matrix to a kernel seen as (fan_in, units)."""
-    return ops.reshape(function(as_matrix(w)), w.shape)
+    def _nearest(self, w: Any) -> tuple[Any, Any, Any]:
+        u, s, vt = svd(as_matrix(w))
+        values = self._values(s)
+        # A maximum may drop NaN, a sum does not: not finite becomes NaN.
+        excess = ops.max(ops.absolute(values - s)) + 0 * ops.sum(s)
+        scale = larger(s[0], ops.full_like(s[0], self._size))
+        return ops.reshape((u * values) @ vt, w.shape), excess, scale
 
 
 @register
@@ -101,6 +84,7 @@ class SpectralNormBall(_SingularValues):
     """
 
     convex = True
+    _size = property(attrgetter("max_value"))
 
     def __init__(self, max_value: float = 1.0, method: str = "svd") -> None:
         self.max_value = check.number(self, "max_value", max_value, minimum=0)
@@ -111,19 +95,16 @@ class SpectralNormBall(_SingularValues):
         """Whether a call is the projection, and not only feasible."""
         return self.method == "svd"
 
-    def _nearest(self, s: Any) -> Any:
+    def _values(self, s: Any) -> Any:
         return smaller(ops.full_like(s, self.max_value), s)
 
-    def _size(self) -> float:
-        return self.max_value
-
-    def _matrix(self, w: Any, dtype: str) -> Any:
+    def _nearest(self, w: Any) -> tuple[Any, Any, Any]:
         if self.method == "svd":
-            return super()._matrix(w, dtype)
-        bound = norm_bound(w)
-        allowed = self.max_value * (1 + slack(w, dtype))
-        kept = bound <= allowed
-        return ops.where(kept, w, w * (self.max_value / ops.where(kept, 1.0, bound)))
+            return super()._nearest(w)
+        bound = norm_bound(as_matrix(w))
+        excess = bound - self.max_value
+        factor = self.max_value / ops.where(excess <= 0, 1.0, bound)
+        return w * factor, excess, self.max_value
 
     def _gap(self, w: Any) -> Any:
         exact = SpectralNormBall(self.max_value)
@@ -155,6 +136,8 @@ class SingularValueBox(_SingularValues):
     [[2.0, 0.0], [0.0, 1.0]]
     """
 
+    _size = property(attrgetter("max_value"))
+
     def __init__(self, min_value: float, max_value: float) -> None:
         self.min_value = check.number(self, "min_value", min_value, minimum=0)
         self.max_value = check.number(self, "max_value", max_value, minimum=0)
@@ -167,12 +150,9 @@ class SingularValueBox(_SingularValues):
         """Whether the set is a ball, without a hole."""
         return self.min_value == 0
 
-    def _nearest(self, s: Any) -> Any:
+    def _values(self, s: Any) -> Any:
         s = smaller(ops.full_like(s, self.max_value), s)
         return larger(ops.full_like(s, self.min_value), s)
-
-    def _size(self) -> float:
-        return self.max_value
 
 
 @register
@@ -199,15 +179,13 @@ class NuclearBall(_SingularValues):
     """
 
     convex = True
+    _size = property(attrgetter("radius"))
 
     def __init__(self, radius: float) -> None:
         self.radius = check.number(self, "radius", radius, minimum=0)
 
-    def _nearest(self, s: Any) -> Any:
+    def _values(self, s: Any) -> Any:
         return project_l1_ball(s, self.radius)
-
-    def _size(self) -> float:
-        return self.radius
 
 
 @register
@@ -236,6 +214,6 @@ class LowRank(_SingularValues):
     def __init__(self, rank: int) -> None:
         self.rank = check.integer(self, "rank", rank, minimum=0)
 
-    def _nearest(self, s: Any) -> Any:
+    def _values(self, s: Any) -> Any:
         kept = ops.arange(s.shape[0]) < self.rank
         return ops.where(kept | ops.isnan(s), s, ops.zeros_like(s))

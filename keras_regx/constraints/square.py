@@ -6,10 +6,10 @@ import numpy as np
 from keras import ops
 
 from keras_regx._core import validation as check
-from keras_regx.constraints.base import Constraint, register
-from keras_regx.constraints.spectral import _MatrixSet, slack
+from keras_regx.constraints.base import Constraint, magnitude, register
+from keras_regx.constraints.spectral import _MatrixSet
 from keras_regx.ops.matrix import normalized
-from keras_regx.ops.numerics import dtype_of, larger
+from keras_regx.ops.numerics import dtype_of, larger, positive_part, upcast
 
 
 def transposed(owner: Any, w: Any) -> Any:
@@ -45,7 +45,8 @@ class Symmetric(Constraint):
     convex = True
     min_rank = 2
 
-    def _project(self, w: Any, dtype: str) -> Any:  # noqa: ARG002
+    def _project(self, w: Any) -> Any:
+        w = upcast(w)
         t = transposed(self, w)
         return ops.where(w == t, w, w / 2 + t / 2)
 
@@ -78,7 +79,8 @@ class SkewSymmetric(Constraint):
     convex = True
     min_rank = 2
 
-    def _project(self, w: Any, dtype: str) -> Any:  # noqa: ARG002
+    def _project(self, w: Any) -> Any:
+        w = upcast(w)
         t = transposed(self, w)
         return ops.where(w == -t, w, w / 2 - t / 2)
 
@@ -112,7 +114,8 @@ class PSD(_MatrixSet):
     def __init__(self, min_eigenvalue: float = 0.0) -> None:
         self.min_eigenvalue = check.number(self, "min_eigenvalue", min_eigenvalue)
 
-    def _project(self, w: Any, dtype: str) -> Any:
+    def _project(self, w: Any) -> Any:
+        dtype, w = dtype_of(w), upcast(w)
         t = transposed(self, w)
         symmetric = ops.where(w == t, w, w / 2 + t / 2)
         unit, scale, finite = normalized(symmetric)
@@ -121,7 +124,7 @@ class PSD(_MatrixSet):
         lowest = ops.full_like(values[..., :1], self.min_eigenvalue)
         raised = larger(lowest, values)
         largest = ops.max(ops.absolute(values), axis=-1, keepdims=True)
-        allowed = slack(w, dtype) * larger(largest, ops.absolute(lowest))
+        allowed = self._slack(w, dtype) * larger(largest, ops.absolute(lowest))
         kept = ops.all(raised - values <= allowed, axis=-1)[..., None, None]
         moved = (vectors * raised[..., None, :]) @ ops.swapaxes(vectors, -1, -2)
         moved = moved / 2 + ops.swapaxes(moved, -1, -2) / 2
@@ -129,8 +132,7 @@ class PSD(_MatrixSet):
         return ops.where(finite, moved, ops.full_like(moved, float("nan")))
 
     def _scale(self, w: Any) -> float:
-        largest = float(ops.convert_to_numpy(ops.max(ops.absolute(w))))
-        return max(largest, abs(self.min_eigenvalue))
+        return max(magnitude(w), abs(self.min_eigenvalue))
 
 
 @register
@@ -165,15 +167,17 @@ class DoublyStochastic(_MatrixSet):
     """
 
     convex = True
+    _size = 1.0
 
     def __init__(self, iterations: int = 60) -> None:
         self.iterations = check.integer(self, "iterations", iterations, minimum=1)
 
-    def _project(self, w: Any, dtype: str) -> Any:
+    def _project(self, w: Any) -> Any:
         transposed(self, w)
+        dtype, w = dtype_of(w), upcast(w)
         finite = normalized(w)[2]
         x = ops.where(finite, w, ops.zeros_like(w))
-        allowed = slack(w, dtype)
+        allowed = self._slack(w, dtype)
         kept = ops.all(x >= 0, axis=(-2, -1), keepdims=True)
         for axis in (-2, -1):
             off = ops.absolute(ops.sum(x, axis=axis, keepdims=True) - 1)
@@ -191,7 +195,7 @@ class DoublyStochastic(_MatrixSet):
         start = ops.zeros_like(w[..., :1, :])
         columns, _ = ops.fori_loop(0, self.iterations, _round, (start, w))
         x = w - columns
-        return relu(x - shift_to_simplex(x, -1))
+        return positive_part(x - shift_to_simplex(x, -1))
 
 
 def _round(_: Any, state: tuple[Any, Any]) -> tuple[Any, Any]:
@@ -219,11 +223,6 @@ def shift_to_simplex(w: Any, axis: int) -> Any:
     return top + ops.max(mean - share, axis, keepdims=True)
 
 
-def relu(x: Any) -> Any:
-    """Return `max(x, 0)` without a detour through float32."""
-    return ops.where(x < 0, ops.zeros_like(x), x)
-
-
 def finish(x: Any) -> Any:
     """Return a doubly stochastic matrix near a non-negative, nearly one.
 
@@ -233,8 +232,8 @@ def finish(x: Any) -> Any:
     for axis in (-1, -2):
         total = ops.sum(x, axis=axis, keepdims=True)
         x = x / larger(total, ops.ones_like(total))
-    rows = relu(1 - ops.sum(x, axis=-1, keepdims=True))
-    columns = relu(1 - ops.sum(x, axis=-2, keepdims=True))
+    rows = positive_part(1 - ops.sum(x, axis=-1, keepdims=True))
+    columns = positive_part(1 - ops.sum(x, axis=-2, keepdims=True))
     total = ops.sum(rows, axis=-2, keepdims=True)
     share = rows / ops.where(total > 0, total, ops.ones_like(total))
     return x + share * columns

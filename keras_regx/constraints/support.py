@@ -20,7 +20,7 @@ class _Support(Constraint):
         """Return where weights may differ from zero, broadcasting against `w`."""
         raise NotImplementedError
 
-    def _project(self, w: Any, dtype: str) -> Any:  # noqa: ARG002
+    def _project(self, w: Any) -> Any:
         return ops.where(self._on(w), w, ops.zeros_like(w))
 
 

@@ -11,9 +11,8 @@ import numpy as np
 from keras import ops
 
 from keras_regx._core import validation as check
-from keras_regx.constraints.base import Constraint, register
-from keras_regx.ops.axes import resolve_axis
-from keras_regx.ops.numerics import dtype_of
+from keras_regx.constraints.base import Constraint, Grouped, register
+from keras_regx.ops.numerics import dtype_of, upcast
 
 
 def orbit_mean(rows: Any, labels: np.ndarray[Any, Any]) -> Any:
@@ -65,11 +64,11 @@ class Radial(Constraint):
     convex = True
     min_rank = 3
 
-    def _project(self, w: Any, dtype: str) -> Any:  # noqa: ARG002
+    def _project(self, w: Any) -> Any:
         spatial = tuple(w.shape[:-2])
         axes = [(2 * np.arange(n) - n + 1) ** 2 for n in spatial]
         radius = sum(np.meshgrid(*axes, indexing="ij"))
-        rows = ops.reshape(w, (math.prod(spatial), -1))
+        rows = ops.reshape(upcast(w), (math.prod(spatial), -1))
         return ops.reshape(orbit_mean(rows, np.ravel(radius)), w.shape)
 
 
@@ -83,11 +82,11 @@ class _Diagonals(Constraint):
         """Return the number of the diagonal of each entry."""
         return np.arange(width)[None, :] - np.arange(height)[:, None]
 
-    def _project(self, w: Any, dtype: str) -> Any:  # noqa: ARG002
+    def _project(self, w: Any) -> Any:
         height, width = w.shape[-2:]
         labels = self._labels(height, width).ravel()
         batch = math.prod(w.shape[:-2])
-        rows = ops.transpose(ops.reshape(w, (batch, height * width)))
+        rows = ops.transpose(ops.reshape(upcast(w), (batch, height * width)))
         return ops.reshape(ops.transpose(orbit_mean(rows, labels)), w.shape)
 
 
@@ -148,7 +147,7 @@ class Circulant(_Diagonals):
 
 
 @register
-class FlipSymmetric(Constraint):
+class FlipSymmetric(Grouped):
     """Unchanged when flipped along an axis.
 
         P(w) = (w + flip(w)) / 2
@@ -178,7 +177,7 @@ class FlipSymmetric(Constraint):
             check.fail(self, "axis", "an int or a tuple of distinct ints", axis)
         self.axis = check.axis(self, axis)
 
-    def _project(self, w: Any, dtype: str) -> Any:  # noqa: ARG002
-        axes = resolve_axis(self.axis, len(w.shape), type(self).__name__)
-        flipped = ops.flip(w, axis=axes)
+    def _project(self, w: Any) -> Any:
+        w = upcast(w)
+        flipped = ops.flip(w, axis=self._axes(w))
         return ops.where(w == flipped, w, w / 2 + flipped / 2)

@@ -15,7 +15,8 @@ from typing import Any
 
 from keras import ops
 
-ROLES = ("units", "inputs")
+from keras_regx._core import validation as check
+from keras_regx._core.validation import ROLES as ROLES
 
 
 def resolve_axis(axis: Any, ndim: int, owner: str = "ops") -> tuple[int, ...]:
@@ -51,21 +52,15 @@ def resolve_axis(axis: Any, ndim: int, owner: str = "ops") -> tuple[int, ...]:
             return tuple(range(ndim - 1))
         if axis == "inputs" and ndim >= 2:
             return (*range(ndim - 2), ndim - 1)
-        requirement = "rank >= 2" if axis == "inputs" else f"one of {ROLES}"
-        msg = (
-            f"Invalid value for argument `axis` of {owner}. "
-            f"Expected {requirement}. Received: axis={axis!r}, rank {ndim}"
-        )
-        raise ValueError(msg)
+        needed = f"a tensor of rank >= 2, not {ndim}"
+        expected = needed if axis == "inputs" else f"one of {ROLES}"
+        check.fail(owner, "axis", expected, axis)
     axes = (axis,) if isinstance(axis, int) else tuple(axis)
     resolved = sorted(a + ndim if a < 0 else a for a in axes)
     in_range = all(0 <= a < ndim for a in resolved)
     if not in_range or len(set(resolved)) != len(resolved):
-        msg = (
-            f"Invalid value for argument `axis` of {owner}. Expected distinct "
-            f"axes of a tensor of rank {ndim}. Received: axis={axis!r}"
-        )
-        raise ValueError(msg)
+        expected = f"distinct axes of a tensor of rank {ndim}"
+        check.fail(owner, "axis", expected, axis)
     return tuple(resolved)
 
 

@@ -13,25 +13,13 @@ from typing import Any
 
 from keras import ops
 
+from keras_regx._core import validation as check
 from keras_regx.ops.numerics import (
     EPSILON,
-    as_floating,
     as_parameter,
     dtype_of,
     upcast,
 )
-
-
-def as_matrices(x: Any, owner: str) -> Any:
-    """Convert `x` to a floating tensor and insist on rank >= 2."""
-    x = as_floating(x, owner)
-    if len(x.shape) < 2:
-        msg = (
-            f"Invalid value for argument `x` of {owner}. Expected a tensor of "
-            f"rank >= 2. Received: x of shape {tuple(x.shape)}"
-        )
-        raise ValueError(msg)
-    return x
 
 
 def normalized(x: Any) -> tuple[Any, Any, Any]:
@@ -78,7 +66,7 @@ def svd(x: Any) -> tuple[Any, Any, Any]:
     >>> [round(float(s), 6) for s in svd([[0.0, 2.0], [-3.0, 0.0]])[1]]
     [3.0, 2.0]
     """
-    x = as_matrices(x, "svd")
+    x = check.floating("svd", x, min_rank=2)
     y, scale, finite = normalized(x)
     u, s, vt = ops.svd(ops.stop_gradient(y), full_matrices=False)
     s = s * scale[..., 0]
@@ -110,7 +98,7 @@ def singular_values(x: Any) -> Any:
     >>> [round(float(s), 6) for s in singular_values([[0.0, 2.0], [-3.0, 0.0]])]
     [3.0, 2.0]
     """
-    x = as_matrices(x, "singular_values")
+    x = check.floating("singular_values", x, min_rank=2)
     y = upcast(x)
     if 0 in x.shape:
         return ops.zeros((*x.shape[:-2], min(x.shape[-2:])), dtype=dtype_of(y))
@@ -159,7 +147,7 @@ def map_singular_values(
     Reference:
         Lewis and Sendov (2005), Set-Valued Analysis 13, for the derivative.
     """
-    x = as_matrices(x, "map_singular_values")
+    x = check.floating("map_singular_values", x, min_rank=2)
     if 0 in x.shape:
         return x
     y = upcast(x)
@@ -243,7 +231,7 @@ def singular_value_threshold(x: Any, threshold: Any) -> Any:
     Reference:
         Cai, Candes and Shen (2010), SIAM Journal on Optimization 20(4).
     """
-    x = as_matrices(x, "singular_value_threshold")
+    x = check.floating("singular_value_threshold", x, min_rank=2)
     t = as_parameter(
         threshold, dtype_of(upcast(x)), "singular_value_threshold", "threshold"
     )

@@ -1,6 +1,5 @@
 """Elementary functions with a stated gradient at zero, safe at every scale."""
 
-import functools
 import math
 from collections.abc import Callable
 from numbers import Real
@@ -9,37 +8,12 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_regx._core import validation as check
+from keras_regx._core.dtypes import EPSILON as EPSILON
+from keras_regx._core.dtypes import compute_dtype as compute_dtype
+from keras_regx._core.dtypes import dtype_of as dtype_of
+from keras_regx._core.dtypes import upcast as upcast
 from keras_regx.ops.axes import resolve_axis
-
-EPSILON = {
-    "float16": 2.0**-10,
-    "bfloat16": 2.0**-7,
-    "float32": 2.0**-23,
-    "float64": 2.0**-52,
-}
-
-
-@functools.cache
-def _dtype_name(dtype: Any) -> str:
-    return str(keras.backend.standardize_dtype(dtype))
-
-
-def dtype_of(x: Any) -> str:
-    """Return the dtype of a tensor as a string, on every backend."""
-    return _dtype_name(x.dtype)
-
-
-def compute_dtype(dtype: str) -> str:
-    """Return the dtype to compute in: float32 for half precision."""
-    return "float32" if dtype in ("float16", "bfloat16") else dtype
-
-
-def upcast(x: Any) -> Any:
-    """Convert `x` to a tensor, half precision to float32."""
-    x = ops.convert_to_tensor(x)
-    dtype = dtype_of(x)
-    target = compute_dtype(dtype)
-    return x if target == dtype else ops.cast(x, target)
 
 
 def absolute(x: Any) -> Any:
@@ -103,7 +77,7 @@ def safe_norm(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     >>> round(float(safe_norm([3e30, 4e30])) / 1e30, 5)
     5.0
     """
-    x = upcast(as_floating(x, "safe_norm"))
+    x = upcast(check.floating("safe_norm", x))
     axes = resolve_axis(axis, len(x.shape), "safe_norm")
     if not axes:
         return absolute(x)
@@ -119,40 +93,6 @@ def safe_norm(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return norm if keepdims else ops.squeeze(norm, axis=axes)
 
 
-def as_floating(x: Any, owner: str, argument: str = "x") -> Any:
-    """Convert `x` to a tensor and insist on a real floating dtype.
-
-    Args:
-        x: Tensor, variable, array or nested list.
-        owner: Name of the calling function, for the error message.
-        argument: Name of the argument, for the error message.
-
-    Returns:
-        A tensor of the dtype of `x`.
-
-    Raises:
-        ValueError: If the dtype is not float16, bfloat16, float32 or float64.
-
-    Example:
-
-    >>> from keras_regx.ops.numerics import as_floating
-    >>> try:
-    ...     as_floating([1, 2], "my_function")
-    ... except ValueError as error:
-    ...     print(str(error).partition(". ")[0])
-    Invalid value for argument `x` of my_function
-    """
-    x = ops.convert_to_tensor(x)
-    dtype = dtype_of(x)
-    if dtype not in EPSILON:
-        msg = (
-            f"Invalid value for argument `{argument}` of {owner}. Expected a real "
-            f"floating tensor. Received: {argument} of dtype {dtype}"
-        )
-        raise ValueError(msg)
-    return x
-
-
 def as_parameter(
     value: Any,
     dtype: str,
@@ -160,39 +100,18 @@ def as_parameter(
     argument: str,
     *,
     minimum: float | None = 0.0,
+    above: float | None = None,
     finite: bool = False,
 ) -> Any:
     """Convert a threshold or radius to a tensor of `dtype`.
 
-    A Python number is validated; a tensor, such as a learning rate inside a
-    compiled step, is taken as it is.
-
-    Args:
-        value: Real number or tensor.
-        dtype: Dtype of the result.
-        owner: Name of the calling function, for the error message.
-        argument: Name of the argument, for the error message.
-        minimum: Smallest number allowed, or `None`.
-        finite: Boolean. Also reject infinity.
-
-    Returns:
-        A tensor.
-
-    Raises:
-        ValueError: If a Python number is NaN, below `minimum` or, where that
-            is asked for, infinite.
+    A Python number is validated as by `check.number`; a tensor, such as a
+    learning rate inside a compiled step, is taken as it is.
     """
     if isinstance(value, Real):
-        number = float(value)
-        too_small = minimum is not None and number < minimum
-        if math.isnan(number) or too_small or (finite and math.isinf(number)):
-            expected = "a finite number" if finite else "a number"
-            expected += "" if minimum is None else f" >= {minimum:g}"
-            msg = (
-                f"Invalid value for argument `{argument}` of {owner}. "
-                f"Expected {expected}. Received: {argument}={value!r}"
-            )
-            raise ValueError(msg)
+        number = check.number(
+            owner, argument, value, minimum=minimum, above=above, finite=finite
+        )
         return ops.convert_to_tensor(number, dtype=dtype)
     return ops.cast(ops.convert_to_tensor(value), dtype)
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from keras import ops
 
+from keras_regx._core import validation as check
 from keras_regx.ops.axes import group_rows, resolve_axis
 from keras_regx.ops.numerics import (
     accurate_sum,
-    as_floating,
     bisection_trips,
     dtype_of,
     fixed_loop,
@@ -25,11 +25,7 @@ def single_axis_rows(x: Any, axis: int, owner: str) -> tuple[Any, Callable[[Any]
     """View `x` as one row per sequence along `axis`, which must be one axis."""
     axes = resolve_axis(axis, len(x.shape), owner)
     if len(axes) != 1:
-        msg = (
-            f"Invalid value for argument `axis` of {owner}. Expected a single axis. "
-            f"Received: axis={axis!r}"
-        )
-        raise ValueError(msg)
+        check.fail(owner, "axis", "a single axis", axis)
     return group_rows(x, axes)
 
 
@@ -60,16 +56,13 @@ def top_k_mask(x: Any, k: int, axis: Any = None) -> Any:
     >>> [bool(m) for m in top_k_mask([1.0, 3.0, 1.0, 0.0], 2)]
     [True, True, False, False]
     """
-    x = as_floating(x, "top_k_mask")
+    x = check.floating("top_k_mask", x)
     resolve_axis(axis, len(x.shape), "top_k_mask")
     rows, restore = group_rows(ops.stop_gradient(upcast(x)), axis)
     size = rows.shape[-1]
-    if isinstance(k, bool) or not isinstance(k, int) or not 0 <= k <= size:
-        msg = (
-            "Invalid value for argument `k` of top_k_mask. Expected an int from 0 "
-            f"to the group size {size}. Received: k={k!r}"
-        )
-        raise ValueError(msg)
+    k = check.integer("top_k_mask", "k", k, minimum=0)
+    if k > size:
+        check.fail("top_k_mask", "k", f"at most the group size {size}", k)
     if k == 0 or 0 in x.shape:
         return restore(ops.zeros(rows.shape, dtype="bool"))
     if k == size:
@@ -167,7 +160,7 @@ def project_monotonic(x: Any, increasing: bool = True, axis: int = -1) -> Any:
         Barlow, Bartholomew, Bremner and Brunk (1972), Statistical Inference
         under Order Restrictions.
     """
-    x = as_floating(x, "project_monotonic")
+    x = check.floating("project_monotonic", x)
     rows, restore = single_axis_rows(upcast(x), axis, "project_monotonic")
     size = rows.shape[-1]
     if size < 2 or 0 in x.shape:

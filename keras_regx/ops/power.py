@@ -4,7 +4,8 @@ from typing import Any
 
 from keras import ops
 
-from keras_regx.ops.matrix import as_matrices, normalized
+from keras_regx._core import validation as check
+from keras_regx.ops.matrix import normalized
 from keras_regx.ops.numerics import (
     EPSILON,
     dtype_of,
@@ -56,17 +57,8 @@ def spectral_norm(x: Any, iterations: int = 32) -> Any:
     Reference:
         Yoshida and Miyato (2017), arXiv:1705.10941.
     """
-    x = as_matrices(x, "spectral_norm")
-    if (
-        isinstance(iterations, bool)
-        or not isinstance(iterations, int)
-        or iterations < 1
-    ):
-        msg = (
-            "Invalid value for argument `iterations` of spectral_norm. Expected an "
-            f"int >= 1. Received: iterations={iterations!r}"
-        )
-        raise ValueError(msg)
+    x = check.floating("spectral_norm", x, min_rank=2)
+    check.integer("spectral_norm", "iterations", iterations, minimum=1)
     dtype = dtype_of(upcast(x))
     if 0 in x.shape:
         return ops.zeros(x.shape[:-2], dtype=dtype)

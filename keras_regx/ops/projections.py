@@ -10,8 +10,8 @@ from typing import Any
 
 from keras import ops
 
+from keras_regx._core import validation as check
 from keras_regx.ops.numerics import (
-    as_floating,
     as_parameter,
     dtype_of,
     feasibility_tolerance,
@@ -44,15 +44,11 @@ def project_box(x: Any, min_value: Any = None, max_value: Any = None) -> Any:
     >>> [float(v) for v in project_box([-2.0, 0.5, 3.0], -1.0, 1.0)]
     [-1.0, 0.5, 1.0]
     """
-    x = as_floating(x, "project_box")
+    x = check.floating("project_box", x)
     both = isinstance(min_value, Real) and isinstance(max_value, Real)
     if both and float(min_value) > float(max_value):
-        msg = (
-            "Invalid value for argument `min_value` of project_box. Expected "
-            "min_value <= max_value. "
-            f"Received: min_value={min_value!r}, max_value={max_value!r}"
-        )
-        raise ValueError(msg)
+        expected = f"min_value <= max_value, not {min_value!r} > {max_value!r}"
+        check.fail("project_box", "min_value", expected, min_value)
     y = x
     for bound, name in ((min_value, "min_value"), (max_value, "max_value")):
         if bound is None:
@@ -85,9 +81,9 @@ def project_linf_ball(x: Any, radius: Any = 1.0) -> Any:
     >>> [float(v) for v in project_linf_ball([-2.0, 0.5, 3.0], 1.0)]
     [-1.0, 0.5, 1.0]
     """
-    x = as_floating(x, "project_linf_ball")
+    x = check.floating("project_linf_ball", x)
     r = as_parameter(radius, dtype_of(x), "project_linf_ball", "radius")
-    return project_box(x, -r, r)
+    return ops.where(ops.absolute(x) > r, ops.sign(x) * r, x)
 
 
 def project_l2_ball(x: Any, radius: Any = 1.0, axis: Any = None) -> Any:
@@ -117,7 +113,7 @@ def project_l2_ball(x: Any, radius: Any = 1.0, axis: Any = None) -> Any:
     >>> [round(float(v), 6) for v in project_l2_ball([3.0, 4.0], 2.5)]
     [1.5, 2.0]
     """
-    x = as_floating(x, "project_l2_ball")
+    x = check.floating("project_l2_ball", x)
     y = upcast(x)
     r = as_parameter(radius, dtype_of(y), "project_l2_ball", "radius")
     norm = safe_norm(y, axis=axis, keepdims=True)

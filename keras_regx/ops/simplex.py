@@ -5,12 +5,12 @@ from typing import Any
 
 from keras import ops
 
+from keras_regx._core import validation as check
 from keras_regx.ops.axes import group_rows, resolve_axis
 from keras_regx.ops.numerics import (
     EPSILON,
     absolute,
     accurate_sum,
-    as_floating,
     as_parameter,
     bisection_trips,
     dtype_of,
@@ -107,7 +107,7 @@ def project_simplex(x: Any, total: Any = 1.0, axis: Any = None) -> Any:
     Reference:
         Condat (2016), Mathematical Programming 158.
     """
-    x = as_floating(x, "project_simplex")
+    x = check.floating("project_simplex", x)
     y = upcast(x)
     s = as_parameter(total, dtype_of(y), "project_simplex", "total", finite=True)
     if 0 in x.shape:
@@ -154,7 +154,7 @@ def project_l1_ball(x: Any, radius: Any = 1.0, axis: Any = None) -> Any:
     Reference:
         Duchi, Shalev-Shwartz, Singer and Chandra (2008), ICML.
     """
-    x = as_floating(x, "project_l1_ball")
+    x = check.floating("project_l1_ball", x)
     y = upcast(x)
     r = as_parameter(radius, dtype_of(y), "project_l1_ball", "radius", finite=True)
     if 0 in x.shape:
@@ -222,19 +222,16 @@ def project_capped_simplex(
     Reference:
         Wang and Lu (2015), arXiv:1503.01002.
     """
-    x = as_floating(x, "project_capped_simplex")
+    x = check.floating("project_capped_simplex", x)
     y = upcast(x)
     dtype = dtype_of(y)
     axes = resolve_axis(axis, len(x.shape), "project_capped_simplex")
     size = math.prod(x.shape[a] for a in axes)
-    if not (cap > 0 and 0 <= total <= size * cap * (1 + EPSILON["float64"])):
-        msg = (
-            "Invalid value for argument `total` of project_capped_simplex. Expected "
-            f"cap > 0 and 0 <= total <= cap times the group size {size}. "
-            f"Received: total={total!r}, cap={cap!r}"
-        )
-        if not (size == 0 and total == 0 and cap > 0):
-            raise ValueError(msg)
+    check.number("project_capped_simplex", "cap", cap, above=0)
+    check.number("project_capped_simplex", "total", total, minimum=0)
+    if total > size * cap * (1 + EPSILON["float64"]):
+        expected = f"at most cap={cap:g} times the group size {size}"
+        check.fail("project_capped_simplex", "total", expected, total)
     if 0 in x.shape:
         return x
     rows, restore = group_rows(y, axis)

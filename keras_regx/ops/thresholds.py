@@ -3,13 +3,12 @@
 `prox_f(x) = argmin_y f(y) + ||y - x||^2 / 2`.
 """
 
-from numbers import Real
 from typing import Any
 
 from keras import ops
 
+from keras_regx._core import validation as check
 from keras_regx.ops.numerics import (
-    as_floating,
     as_parameter,
     dtype_of,
     safe_norm,
@@ -44,7 +43,7 @@ def soft_threshold(x: Any, threshold: Any) -> Any:
     Reference:
         Donoho (1995), IEEE Transactions on Information Theory 41(3).
     """
-    x = as_floating(x, "soft_threshold")
+    x = check.floating("soft_threshold", x)
     y = upcast(x)
     t = as_parameter(threshold, dtype_of(y), "soft_threshold", "threshold")
     shrunk = y - ops.stop_gradient(ops.sign(y)) * t
@@ -81,7 +80,7 @@ def hard_threshold(x: Any, threshold: Any) -> Any:
         Blumensath and Davies (2008), Journal of Fourier Analysis and
         Applications 14.
     """
-    x = as_floating(x, "hard_threshold")
+    x = check.floating("hard_threshold", x)
     y = upcast(x)
     t = as_parameter(threshold, dtype_of(y), "hard_threshold", "threshold")
     kept = ops.where(ops.absolute(y) <= t, ops.zeros_like(y), y)
@@ -124,16 +123,10 @@ def firm_threshold(x: Any, threshold: Any, gamma: Any = 3.0) -> Any:
         Gao and Bruce (1997), Statistica Sinica 7; Zhang (2010), Annals of
         Statistics 38(2).
     """
-    x = as_floating(x, "firm_threshold")
+    x = check.floating("firm_threshold", x)
     y = upcast(x)
     t = as_parameter(threshold, dtype_of(y), "firm_threshold", "threshold")
-    if isinstance(gamma, Real) and not float(gamma) > 1:
-        msg = (
-            "Invalid value for argument `gamma` of firm_threshold. "
-            f"Expected a number > 1. Received: gamma={gamma!r}"
-        )
-        raise ValueError(msg)
-    g = as_parameter(gamma, dtype_of(y), "firm_threshold", "gamma")
+    g = as_parameter(gamma, dtype_of(y), "firm_threshold", "gamma", above=1)
     size = ops.absolute(y)
     shrunk = (y - ops.stop_gradient(ops.sign(y)) * t) / (1 - 1 / g)
     result = ops.where(size <= g * t, shrunk, y)
@@ -172,7 +165,7 @@ def group_soft_threshold(x: Any, threshold: Any, axis: Any = None) -> Any:
     Reference:
         Yuan and Lin (2006), Journal of the Royal Statistical Society B 68(1).
     """
-    x = as_floating(x, "group_soft_threshold")
+    x = check.floating("group_soft_threshold", x)
     y = upcast(x)
     t = as_parameter(threshold, dtype_of(y), "group_soft_threshold", "threshold")
     norm = safe_norm(y, axis=axis, keepdims=True)

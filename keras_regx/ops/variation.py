@@ -4,8 +4,8 @@ from typing import Any
 
 from keras import ops
 
+from keras_regx._core import validation as check
 from keras_regx.ops.numerics import (
-    as_floating,
     as_parameter,
     bisection_trips,
     dtype_of,
@@ -49,14 +49,9 @@ def difference(x: Any, order: int = 1, axis: int = -1, *, cyclic: bool = False) 
     >>> [float(v) for v in difference([1.0, 2.0, 4.0, 8.0], order=2)]
     [1.0, 2.0]
     """
-    x = upcast(as_floating(x, "difference"))
+    x = upcast(check.floating("difference", x))
     single_axis_rows(x, axis, "difference")
-    if isinstance(order, bool) or not isinstance(order, int) or order < 0:
-        msg = (
-            "Invalid value for argument `order` of difference. Expected an int >= 0. "
-            f"Received: order={order!r}"
-        )
-        raise ValueError(msg)
+    order = check.integer("difference", "order", order, minimum=0)
     x = ops.moveaxis(x, axis, -1)
     for _ in range(order):
         x = ops.roll(x, -1, axis=-1) - x if cyclic else x[..., 1:] - x[..., :-1]
@@ -176,7 +171,7 @@ def prox_total_variation(x: Any, threshold: Any, axis: int = -1) -> Any:
         Hochbaum (2001), Journal of the ACM 48(4); Chambolle and Darbon (2009),
         International Journal of Computer Vision 84.
     """
-    x = as_floating(x, "prox_total_variation")
+    x = check.floating("prox_total_variation", x)
     y = upcast(x)
     t = as_parameter(
         threshold, dtype_of(y), "prox_total_variation", "threshold", finite=True
