@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
-from keras.src.saving import saving_lib, serialization_lib
-from keras.src.saving.keras_saveable import KerasSaveable as KerasSaveable
+from keras.src.saving import keras_saveable, saving_lib, serialization_lib
 from keras.src.utils import jax_utils
 from keras.src.utils.naming import to_snake_case
+
+KerasSaveable: Any = keras_saveable.KerasSaveable
 
 # What layers are made of ----------------------------------------------------------
 

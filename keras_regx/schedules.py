@@ -1,3 +1,5 @@
-"""Finding the scheduled penalties of a model."""
+"""Finding the scheduled penalties of a model; they live in `models.tracking`."""
 
-from keras_regx.models.tracking import scheduled_penalties as scheduled_penalties
+from keras_regx.models.tracking import scheduled_penalties
+
+__all__ = ["scheduled_penalties"]

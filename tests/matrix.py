@@ -15,8 +15,17 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_regx import Policy, Rule, callbacks, constraints, optimizers, penalties
-from keras_regx import project, regularizers, violations
+from keras_regx import (
+    Policy,
+    Rule,
+    callbacks,
+    constraints,
+    optimizers,
+    penalties,
+    project,
+    regularizers,
+    violations,
+)
 from keras_regx._core.config import parts
 from tests.data.make_models import wave
 
@@ -108,7 +117,9 @@ def is_possible(row: Row) -> bool:
 def possible_rows() -> list[Row]:
     """Return every row whose values go together."""
     values = (KINDS, tuple(OBJECTS), WAYS, EVENTS)
-    return [row for row in map(Row._make, itertools.product(*values)) if is_possible(row)]
+    return [
+        row for row in map(Row._make, itertools.product(*values)) if is_possible(row)
+    ]
 
 
 def rows(seed: int = 0) -> list[Row]:
@@ -225,7 +236,11 @@ def build(row: Row, prefix: str = "") -> keras.Model:
     model = make(row.kind, arguments, prefix)
     if row.way == "policy":
         joint = "layer" if row.obj == "joint" else None
-        rule = Rule(["*kernel", "*bias"][: 2 if joint else 1], regularizer=penalty(), joint=joint)
+        rule = Rule(
+            ["*kernel", "*bias"][: 2 if joint else 1],
+            regularizer=penalty(),
+            joint=joint,
+        )
         rules = [rule, *([] if limit is None else [Rule("*kernel", constraint=limit)])]
         Policy(rules).apply(model)
     compile_anew(model, row)
@@ -264,10 +279,14 @@ def numbers(model: keras.Model) -> dict[str, list[float]]:
     proximal = [
         float(keras.ops.convert_to_numpy(penalty(variable)))
         for optimizer in [getattr(model, "optimizer", None)]
-        for variable, penalty in getattr(getattr(optimizer, "plan", None), "matched", ())
+        for variable, penalty in getattr(
+            getattr(optimizer, "plan", None), "matched", ()
+        )
     ]
     found = {
-        "penalties": [float(keras.ops.convert_to_numpy(v)) for v in penalties(model).values()],
+        "penalties": [
+            float(keras.ops.convert_to_numpy(v)) for v in penalties(model).values()
+        ],
         "proximal": proximal,
         "violations": list(violations(model).values()),
     }

@@ -177,7 +177,12 @@ def told_elsewhere(tmp_path_factory: Any) -> dict[str, Any]:
         model.save(folder / f"{row}.keras")
         expected[str(row)] = story(model)
     done = subprocess.run(
-        [sys.executable, "-c", FRESH, *(str(folder / f"{row}.keras") for row in chosen)],
+        [
+            sys.executable,
+            "-c",
+            FRESH,
+            *(str(folder / f"{row}.keras") for row in chosen),
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -186,7 +191,10 @@ def told_elsewhere(tmp_path_factory: Any) -> dict[str, Any]:
     )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
-    return {Path(path).stem: (value, expected[Path(path).stem]) for path, value in told.items()}
+    return {
+        Path(path).stem: (value, expected[Path(path).stem])
+        for path, value in told.items()
+    }
 
 
 @by_event("fresh_process")

@@ -107,7 +107,6 @@ class Configurable:
 
         The copy is shallow: what else the instance holds is shared with it.
         """
-
         try:
             arguments = self.arguments()
         except NotImplementedError:
@@ -141,7 +140,7 @@ class Configurable:
         view = variable if isinstance(variable, View) else View.of(variable)
         if self.memory is not None and self.memory.is_of(view.variable):
             return self
-        bound = self._laid_out(view)._parts_for(view)
+        bound = self._laid_out(view).parts_for(view)
         kept = bound.remembers(view)
         return bound.copied(memory=Memory(view, kept)) if kept else bound
 
@@ -182,7 +181,7 @@ class Configurable:
         """Return the variable as the parts see it: as it is, unless this reshapes."""
         return view
 
-    def _parts_for(self, view: View) -> Self:
+    def parts_for(self, view: View) -> Self:
         """Return this with its parts as they apply to one variable."""
         inner = self._inner_view(view)
         return self.replace(lambda part: part.for_variable(inner))

@@ -19,8 +19,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_regx.ops.axes import ROLES
-from keras_regx.ops.numerics import compute_dtype, dtype_of
+from keras_regx._core.dtypes import compute_dtype, dtype_of
+from keras_regx._core.validation import ROLES
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ class Memory:
         shape = tuple(view.read().shape)
         dtype = compute_dtype(dtype_of(view.variable))
         self.tensors = {
-            name: _variable(name, value, shape, dtype) for name, value in initial.items()
+            name: _variable(name, first, shape, dtype)
+            for name, first in initial.items()
         }
 
     def is_of(self, variable: Any) -> bool:

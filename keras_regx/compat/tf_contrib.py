@@ -17,10 +17,10 @@ from keras import ops
 
 from keras_regx._core.registry import PACKAGE
 from keras_regx.models.penalties import penalties
-from keras_regx.policy.policy import Policy
-from keras_regx.policy.rule import Rule
 from keras_regx.models.sites import sites
 from keras_regx.ops.numerics import upcast
+from keras_regx.policy.policy import Policy
+from keras_regx.policy.rule import Rule
 from keras_regx.regularizers import L1, L2, Regularizer, Sum
 
 

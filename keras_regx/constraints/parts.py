@@ -94,7 +94,8 @@ class PerBlock(Wrapper):
         """Whether the blocks of a variable have constraints of their own."""
         return self._blocks is not None
 
-    def _parts_for(self, view: View) -> Self:
+    def parts_for(self, view: View) -> Self:
+        """Return this with a constraint for each block of a variable."""
         old = [self._of_block(i) for i in range(len(self._cut(view.read())[0]))]
         new = [
             bound(member, view.through(partial(self._block, i)))

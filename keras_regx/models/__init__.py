@@ -14,6 +14,7 @@ from keras_regx.models.sites import Site as Site
 from keras_regx.models.sites import sites as sites
 from keras_regx.models.tracking import advance as advance
 from keras_regx.models.tracking import stateless_advance as stateless_advance
+
 from keras_regx.policy import Policy as Policy  # isort: skip  (above this package)
 from keras_regx.policy import Rule as Rule  # isort: skip
 from keras_regx.policy import policies as policies  # isort: skip

@@ -56,7 +56,7 @@ def penalties(model: Any, x: Any = None, scope: str | None = None) -> dict[str, 
     """
     require_weights(model)
     if isinstance(x, str | int | float):  # No inputs: the second argument of before.
-        x, scope = None, x  # type: ignore[assignment]
+        x, scope = None, x
     prefix = "" if scope is None else scope
     matches = check.regular_expression("penalties", "scope", prefix, scope).match
     adopt(model)

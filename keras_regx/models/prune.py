@@ -7,9 +7,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_regx import keras_internals as internals
 from keras_regx._core import validation as check
 from keras_regx._core.table import Column, Table
-from keras_regx import keras_internals as internals
 from keras_regx.models.sites import require_weights
 
 _CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)

@@ -44,9 +44,7 @@ class Holder:
 
 def holders(model: Any) -> list[Holder]:
     """Return every place of a model that has a penalty or constraint of ours."""
-    places = [
-        Holder(variable, field) for variable in model.weights for field in FIELDS
-    ]
+    places = [Holder(variable, field) for variable in model.weights for field in FIELDS]
     layers = internals.all_layers(model)
     places += [Holder(layer, "activity_regularizer") for layer in layers]
     return [place for place in places if any(True for _ in parts(place.value))]
@@ -291,7 +289,7 @@ def end(optimizer: Any, variables: list[Any]) -> None:  # noqa: ARG001
     for variable in variables:
         constraint = variable.constraint
         rare = [part for part in parts(constraint) if isinstance(part, Every)]
-        if any([part.was_due() for part in rare]):
+        if sum(part.was_due() for part in rare):  # Each is asked.
             variable.assign(constraint(variable.value))
 
 

@@ -139,7 +139,7 @@ class Plan:
         """
         numbers = {keys.get(id(site.variable)): i for i, site in enumerate(sites)}
         self.lost = [key for rule in saved for key in rule if key not in numbers]
-        matches = [[numbers[key] for key in rule if key in numbers] for rule in saved]
+        matches = [[numbers[k] for k in rule if k in numbers] for rule in saved]
         self.bind(sites, matches)
         self._match()
 
@@ -178,7 +178,9 @@ def check_rules(rules: Any) -> list[Rule]:
         arguments = rule.arguments()
         others = {"constraint", "activity_regularizer"} & set(arguments)
         if others or "regularizer" not in arguments:
-            expected = "rules that set a regularizer; a Policy sets constraints and the rest"
+            expected = (
+                "rules that set a regularizer; a Policy sets constraints and the rest"
+            )
             check.fail("Proximal", "rules", expected, rule)
         regularizer = arguments["regularizer"]
         if regularizer is not None and not getattr(regularizer, "proximable", False):

@@ -1,4 +1,4 @@
-"""Which rule gives what to each weight and layer: the last match wins, field by field."""
+"""Which rule gives what to each weight and layer: the last match wins each field."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

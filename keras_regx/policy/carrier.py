@@ -297,9 +297,9 @@ class _Config:
         if lost:
             warnings.warn(
                 "A config, and so a clone, has what layers keep as arguments, and not "
-                "what objects remember. It lacks a penalty or constraint of the policy, "
-                f"or what that remembers, on {lost}. Apply the policy to the new model: "
-                "keras_regx.models.policies(model).",
+                "what objects remember. It lacks a penalty or constraint of the "
+                f"policy, or what that remembers, on {lost}. Apply the policy to the "
+                "new model: keras_regx.models.policies(model).",
                 stacklevel=3,
             )
         return config

@@ -13,11 +13,11 @@ from keras import ops
 from keras_regx import regularizers
 from keras_regx._core.config import parts
 from keras_regx._core.memory import View
-from keras_regx.policy.layout import kernel_axes
-from keras_regx.policy.views import units_matrix
 from keras_regx.models.sites import Site
 from keras_regx.ops.axes import ROLES
 from keras_regx.ops.numerics import upcast
+from keras_regx.policy.layout import kernel_axes
+from keras_regx.policy.views import units_matrix
 
 
 class OfModel(regularizers.Regularizer):

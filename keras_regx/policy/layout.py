@@ -17,9 +17,9 @@ import keras
 
 from keras_regx._core.config import Configurable, bound
 from keras_regx.constraints import PerBlock
-from keras_regx.policy.views import Axes, MatrixConstraint, MatrixPenalty
 from keras_regx.models.sites import Site
 from keras_regx.ops.axes import ROLES, resolve_axis
+from keras_regx.policy.views import Axes, MatrixConstraint, MatrixPenalty
 
 _TRANSPOSED = (
     keras.layers.Conv1DTranspose,
@@ -110,7 +110,7 @@ def laid_out(obj: Any, site: Site) -> Any:
 
 
 def _axis(obj: Any, site: Site) -> Axes | None:
-    """Return the axes that a role means for this layer, None for what it means anyway."""
+    """Return the axes that a role means for this layer; None for the usual ones."""
     ndim = len(site.shape)
     default = _resolve(obj.axis, ndim, type(obj).__name__, site)
     if not isinstance(obj.axis, str) or obj.axis not in ROLES:

@@ -43,7 +43,7 @@ class ModelWithPolicy:
         weights = sites(model)
         for saved, matches in zip(config["policies"], config["matches"], strict=True):
             policy = keras.saving.get_registered_object("keras_regx>Policy")
-            policy = policy.from_config(saved)  # type: ignore[union-attr]
+            policy = policy.from_config(saved)
             attach(model, policy, assign(policy.rules, targets_of(model), matches))
         state = attached(model)
         for number, before in config["before"].items():
@@ -107,7 +107,7 @@ def _groups(file: Any, path: str) -> Iterator[dict[str, Any]]:
 def _names(group: Any) -> list[str]:
     """Return the paths of the groups of arrays below a group, in order."""
     names: list[str] = []
-    group.visit(lambda name: names.append(name))
+    group.visit(names.append)
     return [n for n in names if n == "vars" or n.endswith("/vars")]
 
 

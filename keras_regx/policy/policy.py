@@ -226,29 +226,25 @@ def _warn_without_effect(assignment: Assignment) -> None:
         )
 
 
-def _row(
-    assignment: Assignment, index: int, values: dict[str, Any]
-) -> dict[str, Any]:
+def _row(assignment: Assignment, index: int, values: dict[str, Any]) -> dict[str, Any]:
     """Return what a weight or layer has now, and would have."""
     target = assignment.targets[index]
     numbers = [n for n, indices in enumerate(assignment.matches) if index in indices]
     won = {assignment.winners[field].get(index) for field in FIELDS} - {None}
     now = carrier.read(target).values
     shown_now = {field: shown(now.get(field)) for field in FIELDS}
-    shown_then = {
-        field: shown(values.get(field, now.get(field))) for field in FIELDS
-    }
+    shown_then = {field: shown(values.get(field, now.get(field))) for field in FIELDS}
     if isinstance(target, LayerSite):  # A penalty on activations is a penalty.
         shown_now["regularizer"] = shown_now["activity_regularizer"]
         shown_then["regularizer"] = shown_then["activity_regularizer"]
     is_layer = isinstance(target, LayerSite)
     return {
         "path": f"{target.path}/activity" if is_layer else target.path,
-        "shape": None if is_layer else target.shape,
-        "slot": "activity" if is_layer else target.slot,
+        "shape": getattr(target, "shape", None),
+        "slot": getattr(target, "slot", "activity"),
         "rules": sorted(n for n in won if n is not None),
         "overridden": [n for n in numbers if n not in won],
-        "active": is_layer or target.active,
+        "active": getattr(target, "active", True),
         "regularizer": shown_now["regularizer"],
         "new_regularizer": shown_then["regularizer"],
         "constraint": shown_now["constraint"],

@@ -127,15 +127,21 @@ class Rule(Configurable):
         Raises:
             ValueError: If the rule names a layer and the site has none.
         """
-        if self.pattern is not None and not _any_match(self.pattern, site.path):
-            return False
-        if self.exclude is not None and _any_match(self.exclude, site.path):
+        if not self._path_matches(site.path):
             return False
         if isinstance(site, LayerSite):
             says = self.activity_regularizer is not UNTOUCHED
             return says and (self.layer is None or self._names_one((site.layer,)))
         if self.regularizer is UNTOUCHED and self.constraint is UNTOUCHED:
             return False
+        return self._weight_matches(site)
+
+    def _path_matches(self, path: str) -> bool:
+        if self.pattern is not None and not _any_match(self.pattern, path):
+            return False
+        return self.exclude is None or not _any_match(self.exclude, path)
+
+    def _weight_matches(self, site: Site) -> bool:
         if self.rank is not None and len(site.shape) not in _as_tuple(self.rank):
             return False
         if self.slot is not None and site.slot not in _as_tuple(self.slot):

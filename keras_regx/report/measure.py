@@ -9,11 +9,11 @@ import numpy as np
 from keras import ops
 
 from keras_regx._core.table import Column, Table, shape_text
-from keras_regx.policy.layout import kernel_axes
 from keras_regx.models.feasibility import violation
 from keras_regx.models.penalties import shown
 from keras_regx.models.sites import Site, sites
 from keras_regx.ops.numerics import upcast
+from keras_regx.policy.layout import kernel_axes
 
 _EXACT = 64  # Smaller sides up to this have their singular values computed.
 _ROUNDS = 12  # Rounds of subspace iteration for larger ones: 3 digits and more.
