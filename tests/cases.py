@@ -368,8 +368,25 @@ CONSTRAINTS = [
         o.largest_groups(2, "units"),
         wrong=(
             *(({"k": v}, "k") for v in (-1, 1.5, True, "3")),
+            *(({"fraction": v}, "fraction") for v in (-0.1, 1.5, True, "0.5")),
+            ({}, "fraction"),
+            ({"k": 1, "fraction": 0.5}, "k"),
             *(({"k": 1, **bad}, name) for bad, name in _BAD_AXIS),
+            *_bad("groups", [], "01", 3, [0.5], [True], k=1),
+            *_bad("axis", None, 0, k=1, groups=[0]),
         ),
+    ),
+    ConstraintCase(
+        c.GroupTopK(fraction=0.4, axis="inputs"),
+        o.largest_groups(2, "inputs"),
+        shapes=(MATRIX, (2, 5, 3)),
+        note="fraction",
+    ),
+    ConstraintCase(
+        c.GroupTopK(2, groups=[7, 2, 7, -1]),
+        o.largest_labels(2, [7, 2, 7, -1]),
+        shapes=((4,), MATRIX, KERNEL),
+        note="labels",
     ),
     ConstraintCase(
         c.NMSparsity(),
