@@ -742,6 +742,7 @@ STRUCTURE = [
     ),
 ]
 
+PRIOR = np.array([0.5, 2.0, 1.0, 4.0])
 WELL = np.array([0.5, 1.5, 0.0, 2.0])
 REFERENCE = [
     PenaltyCase(
@@ -805,6 +806,32 @@ REFERENCE = [
                 for v in ([2], "a", [[1], [0, 1]], None)
             ),
         ),
+    ),
+    PenaltyCase(
+        r.Weighted(r.L1(0.3), PRIOR),
+        lambda x: 0.3 * (PRIOR * np.abs(x)).sum(),
+        convex_form=lambda y: 0.3 * cvxpy.sum(cvxpy.abs(y) @ np.diag(PRIOR)),
+        dual=lambda x, t: np.clip(x, -0.3 * t * PRIOR, 0.3 * t * PRIOR),
+        shapes=(MATRIX, KERNEL),
+        wrong=(
+            *(
+                ({"regularizer": v, "weights": [1.0]}, "regularizer")
+                for v in (None, r.GroupLasso(0.1), r.L1() + r.LInf(0.1), abs)
+            ),
+            *(
+                ({"regularizer": "l1", "weights": v}, "weights")
+                for v in (
+                    *([0.0], [-1.0], [float("nan")], [float("inf")], [], "1", None),
+                    *([True], [[1.0], [1.0, 2.0]], "float32:2:eJz"),
+                )
+            ),
+        ),
+    ),
+    PenaltyCase(
+        r.Weighted(r.MCP(0.6, gamma=2.5), PRIOR),
+        lambda x: sum(w * _mcp(x[..., i]) for i, w in enumerate(PRIOR)),
+        shapes=((4,), MATRIX, KERNEL),
+        note="mcp",
     ),
     PenaltyCase(
         r.Sum([r.L2(0.3), r.NuclearNorm(0.2)]),

@@ -63,6 +63,7 @@ from keras_regx.regularizers.spectral import SpectralNorm as SpectralNorm
 from keras_regx.regularizers.structure import FusedLasso as FusedLasso
 from keras_regx.regularizers.structure import Smoothness as Smoothness
 from keras_regx.regularizers.structure import TotalVariation as TotalVariation
+from keras_regx.regularizers.weighted import Weighted as Weighted
 
 l1 = L1
 l2 = L2
