@@ -199,6 +199,12 @@ CONSTRAINTS = [
         shapes=((5,), MATRIX),
     ),
     ConstraintCase(
+        c.SignConstraint([[1], [0], [0], [-1], [1]]),
+        o.signs([1, 0, 0, -1, 1]),
+        shapes=((5,), MATRIX, (5, 2, 3)),
+        note="column",
+    ),
+    ConstraintCase(
         c.Mask([[1, 0, 1, 1]]),
         lambda w: w * [1, 0, 1, 1],
         wrong=tuple(({"mask": v}, "mask") for v in (2, [0.5], "10", [], [[1], [1, 1]])),
