@@ -235,7 +235,7 @@ def accurate_sum(rows: Any) -> Any:
     block = 1024
     size = rows.shape[-1]
     if size > block:
-        lead = tuple(rows.shape[:-1])
+        lead = tuple(-1 if n is None else n for n in rows.shape[:-1])
         blocks = -(-size // block)
         padding = [[0, 0]] * len(lead) + [[0, blocks * block - size]]
         rows = ops.reshape(ops.pad(rows, padding), (*lead, blocks, block))
