@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from keras import ops
 
 from keras_regx.ops.axes import ROLES
-from keras_regx.ops.numerics import dtype_of, upcast
+from keras_regx.ops.numerics import as_tensor, dtype_of, upcast
 
 Axis = int | tuple[int, ...] | str | None
 
@@ -157,7 +157,7 @@ def label_count(owner: Any, groups: list[int], expected: int, shape: Any) -> Non
 
 def floating(owner: Any, x: Any, *, min_rank: int = 0, argument: str = "x") -> Any:
     """Return `x` as a real floating-point tensor of at least `min_rank`."""
-    x = ops.convert_to_tensor(x)
+    x = as_tensor(x)
     dtype = dtype_of(x)
     if "float" not in dtype:
         fail(owner, argument, "a real floating-point tensor", describe(x, dtype))

@@ -34,9 +34,20 @@ def compute_dtype(dtype: str) -> str:
     return "float32" if dtype in ("float16", "bfloat16") else dtype
 
 
+def as_tensor(x: Any) -> Any:
+    """Convert a tensor, a variable of Keras or of the backend, an array or a list.
+
+    Keras hands TensorFlow's own variables back as they are, and they lack some of
+    what tensors have.
+    """
+    x = ops.convert_to_tensor(x)
+    is_variable = keras.config.backend() == "tensorflow" and hasattr(x, "assign")
+    return ops.reshape(x, x.shape) if is_variable else x
+
+
 def upcast(x: Any) -> Any:
     """Convert `x` to a tensor, half precision to float32."""
-    x = ops.convert_to_tensor(x)
+    x = as_tensor(x)
     dtype = dtype_of(x)
     target = compute_dtype(dtype)
     return x if target == dtype else ops.cast(x, target)
@@ -59,7 +70,7 @@ def absolute(x: Any) -> Any:
     >>> [float(v) for v in absolute([-2.0, 0.0, 3.0])]
     [2.0, 0.0, 3.0]
     """
-    x = ops.convert_to_tensor(x)
+    x = as_tensor(x)
     if keras.config.backend() == "jax":  # Elsewhere the slope at zero is 0 already.
         x = ops.where(ops.equal(x, 0), ops.stop_gradient(x), x)
     return abs(x)
@@ -142,7 +153,7 @@ def as_floating(x: Any, owner: str, argument: str = "x") -> Any:
     ...     print(str(error).partition(". ")[0])
     Invalid value for argument `x` of my_function
     """
-    x = ops.convert_to_tensor(x)
+    x = as_tensor(x)
     dtype = dtype_of(x)
     if dtype not in EPSILON:
         msg = (
