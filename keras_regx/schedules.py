@@ -6,6 +6,10 @@ from typing import Any
 from keras_regx._core.counter import parts
 from keras_regx.regularizers.scheduled import Scheduled
 
+__all__ = [
+    "scheduled_penalties",
+]
+
 
 def scheduled_penalties(model: Any) -> Iterator[tuple[str, Scheduled]]:
     """Yield `(path, penalty)` for every scheduled penalty of a built model.

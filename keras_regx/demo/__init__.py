@@ -17,8 +17,7 @@ import keras
 from rich.console import Console
 
 from keras_regx.demo import experiment
-from keras_regx.demo.folder import RECORD, check_folder, publish
-from keras_regx.demo.folder import DemoError as DemoError
+from keras_regx.demo.folder import RECORD, DemoError, check_folder, publish
 from keras_regx.demo.picture import draw
 from keras_regx.demo.printing import Report
 from keras_regx.version import __version__
