@@ -29,7 +29,7 @@ def defined(path: Path) -> set[str]:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             found.add(node.name)
         elif isinstance(node, ast.Assign):
-            found |= {target.id for target in node.targets}
+            found |= {t.id for t in node.targets if isinstance(t, ast.Name)}
         elif isinstance(node, ast.ImportFrom) and path.name == "__init__.py":
             is_ours = (node.module or "").startswith("keras_regx")
             found |= {a.asname or a.name for a in node.names if is_ours}

@@ -33,7 +33,7 @@ LAYERS = [
     {"regularizers", "schedules"},
     {"models", "optimizers", "callbacks", "report", "layers"},
     {"path", "compat", "testing"},
-    {"demo", "cli", "_commands", "__main__", "__init__"},
+    {"cli", "demo", "__main__", "__init__"},
 ]
 RANKS = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 
@@ -57,9 +57,7 @@ NUMPY_MODULES = {
 TOOLS = {
     "_core": {"rich"},
     "path": {"rich", "matplotlib"},
-    "demo": {"rich", "sklearn", "matplotlib"},
-    "cli": {"rich", "typer"},
-    "_commands": {"rich", "typer"},
+    "cli": {"rich", "typer", "sklearn", "matplotlib"},
     "report": {"matplotlib"},
 }
 # The saving protocol of Keras has one base class that is not exported.
