@@ -209,6 +209,13 @@ CONSTRAINTS = [
         cone=True,
     ),
     ConstraintCase(
+        c.SignConstraint([[1], [0], [0], [-1], [1]]),
+        o.signs([1, 0, 0, -1, 1]),
+        shapes=((5,), MATRIX, (5, 2, 3)),
+        note="column",
+        cone=True,
+    ),
+    ConstraintCase(
         c.Mask([[1, 0, 1, 1]]),
         lambda w: w * [1, 0, 1, 1],
         wrong=tuple(({"mask": v}, "mask") for v in (2, [0.5], "10", [], [[1], [1, 1]])),
@@ -413,8 +420,27 @@ CONSTRAINTS = [
         o.largest_groups(2, "units"),
         wrong=(
             *(({"k": v}, "k") for v in (-1, 1.5, True, "3")),
+            *(({"fraction": v}, "fraction") for v in (-0.1, 1.5, True, "0.5")),
+            ({}, "fraction"),
+            ({"k": 1, "fraction": 0.5}, "k"),
             *(({"k": 1, **bad}, name) for bad, name in _BAD_AXIS),
+            *_bad("groups", [], "01", 3, [0.5], [True], k=1),
+            *_bad("axis", None, 0, k=1, groups=[0]),
         ),
+        cone=True,
+    ),
+    ConstraintCase(
+        c.GroupTopK(fraction=0.4, axis="inputs"),
+        o.largest_groups(2, "inputs"),
+        shapes=(MATRIX, (2, 5, 3)),
+        note="fraction",
+        cone=True,
+    ),
+    ConstraintCase(
+        c.GroupTopK(2, groups=[7, 2, 7, -1]),
+        o.largest_labels(2, [7, 2, 7, -1]),
+        shapes=((4,), MATRIX, KERNEL),
+        note="labels",
         cone=True,
     ),
     ConstraintCase(

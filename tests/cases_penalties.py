@@ -342,6 +342,24 @@ def _norms(x: Array) -> Array:
     return np.sqrt((columns(x) ** 2).sum(axis=0))
 
 
+def by_label(x: Array, axis: int, labels: list[int]) -> list[Array]:
+    """Return the entries of each group of indices along an axis, as vectors."""
+    chosen = [np.equal(labels, label) for label in sorted(set(labels))]
+    return [np.compress(c, x, axis=axis).ravel() for c in chosen]
+
+
+def _labelled(x: Array, axis: int, labels: list[int], power: float = 0.5) -> float:
+    """Return the sum of the groups' norms times a power of their sizes."""
+    groups = by_label(x, axis, labels)
+    return float(sum(g.size**power * np.sqrt((g**2).sum()) for g in groups))
+
+
+def _labelled_form(y: Any) -> Any:
+    """Return the norms of the columns {0, 2}, {1} and {3} of a matrix, with sizes."""
+    groups = (y[:, [0, 2]], y[:, [1]], y[:, [3]])
+    return sum(np.sqrt(g.size) * cvxpy.norm(g, "fro") for g in groups)
+
+
 def _owl(x: Array, weights: Array) -> float:
     return float((weights * np.sort(np.abs(x).ravel())[::-1]).sum())
 
@@ -442,6 +460,13 @@ BAD_AXIS = tuple(
     ({"factor": 0.1, "axis": v}, "axis") for v in ("rows", 0.5, True, (0, 0), ())
 )
 BAD_FACTOR = bad_number("factor")
+BAD_GROUPS = (
+    *(
+        ({"factor": 0.1, "groups": v}, "groups")
+        for v in ([], "01", 3, [0.5], [True], [[0], [1]])
+    ),
+    *(({"factor": 0.1, "groups": [0], "axis": v}, "axis") for v in (None, 0)),
+)
 MATRICES = (MATRIX, (3, 6), KERNEL)
 SEVEN = np.linspace(1.0, 0.1, 7)
 
@@ -486,7 +511,12 @@ GROUPS = [
             0.3 * np.sqrt(y.shape[0]) * cvxpy.sum(cvxpy.norm(y, 2, axis=0))
         ),
         shapes=(MATRIX, KERNEL),
-        wrong=(*BAD_FACTOR, *BAD_AXIS, ({"factor": 0.1, "weighted": 1}, "weighted")),
+        wrong=(
+            *BAD_FACTOR,
+            *BAD_AXIS,
+            *BAD_GROUPS,
+            ({"factor": 0.1, "weighted": 1}, "weighted"),
+        ),
     ),
     PenaltyCase(
         r.GroupLasso(0.3, weighted=False),
@@ -514,6 +544,19 @@ GROUPS = [
         note="bias",
     ),
     PenaltyCase(
+        r.GroupLasso(0.3, groups=[7, 2, 7, -1]),
+        lambda x: 0.3 * _labelled(x, -1, [7, 2, 7, -1]),
+        convex_form=lambda y: 0.3 * _labelled_form(y),
+        shapes=(MATRIX, KERNEL),
+        note="labels",
+    ),
+    PenaltyCase(
+        r.GroupLasso(0.3, axis="inputs", weighted=False, groups=[0, 1, 0, 0, 0]),
+        lambda x: 0.3 * _labelled(x, -2, [0, 1, 0, 0, 0], power=0.0),
+        shapes=(MATRIX, (2, 5, 3)),
+        note="label_inputs",
+    ),
+    PenaltyCase(
         r.SparseGroupLasso(0.3, l1_ratio=0.4),
         lambda x: (
             0.12 * np.abs(x).sum() + 0.18 * np.sqrt(len(columns(x))) * _norms(x).sum()
@@ -523,7 +566,19 @@ GROUPS = [
             + 0.18 * np.sqrt(y.shape[0]) * cvxpy.sum(cvxpy.norm(y, 2, axis=0))
         ),
         shapes=(MATRIX, KERNEL),
-        wrong=(*BAD_FACTOR, *BAD_AXIS, ({"factor": 1.0, "l1_ratio": 2}, "l1_ratio")),
+        wrong=(
+            *BAD_FACTOR,
+            *BAD_AXIS,
+            *BAD_GROUPS,
+            ({"factor": 1.0, "l1_ratio": 2}, "l1_ratio"),
+        ),
+    ),
+    PenaltyCase(
+        r.SparseGroupLasso(0.3, l1_ratio=0.4, groups=[7, 2, 7, -1]),
+        lambda x: 0.12 * np.abs(x).sum() + 0.18 * _labelled(x, -1, [7, 2, 7, -1]),
+        convex_form=lambda y: 0.12 * cvxpy.sum(cvxpy.abs(y)) + 0.18 * _labelled_form(y),
+        shapes=(MATRIX, (2, 2, 3, 4)),
+        note="labels",
     ),
     PenaltyCase(
         r.ExclusiveLasso(0.3),
@@ -696,6 +751,7 @@ STRUCTURE = [
     ),
 ]
 
+PRIOR = np.array([0.5, 2.0, 1.0, 4.0])
 WELL = np.array([0.5, 1.5, 0.0, 2.0])
 REFERENCE = [
     PenaltyCase(
@@ -759,6 +815,32 @@ REFERENCE = [
                 for v in ([2], "a", [[1], [0, 1]], None)
             ),
         ),
+    ),
+    PenaltyCase(
+        r.Weighted(r.L1(0.3), PRIOR),
+        lambda x: 0.3 * (PRIOR * np.abs(x)).sum(),
+        convex_form=lambda y: 0.3 * cvxpy.sum(cvxpy.abs(y) @ np.diag(PRIOR)),
+        dual=lambda x, t: np.clip(x, -0.3 * t * PRIOR, 0.3 * t * PRIOR),
+        shapes=(MATRIX, KERNEL),
+        wrong=(
+            *(
+                ({"regularizer": v, "weights": [1.0]}, "regularizer")
+                for v in (None, r.GroupLasso(0.1), r.L1() + r.LInf(0.1), abs)
+            ),
+            *(
+                ({"regularizer": "l1", "weights": v}, "weights")
+                for v in (
+                    *([0.0], [-1.0], [float("nan")], [float("inf")], [], "1", None),
+                    *([True], [[1.0], [1.0, 2.0]], "float32:2:eJz"),
+                )
+            ),
+        ),
+    ),
+    PenaltyCase(
+        r.Weighted(r.MCP(0.6, gamma=2.5), PRIOR),
+        lambda x: sum(w * _mcp(x[..., i]) for i, w in enumerate(PRIOR)),
+        shapes=((4,), MATRIX, KERNEL),
+        note="mcp",
     ),
     PenaltyCase(
         r.Sum([r.L2(0.3), r.NuclearNorm(0.2)]),

@@ -207,6 +207,23 @@ def largest_groups(k: int, axis: Any) -> Callable[[Array], Array]:
     return project
 
 
+def largest_labels(k: int, labels: list[int]) -> Callable[[Array], Array]:
+    """Return the map that keeps the k labels of largest norm along the last axis."""
+
+    def project(w: Array) -> Array:
+        squares = (w.reshape(-1, w.shape[-1]) ** 2).sum(axis=0)
+        totals = {
+            label: sum(
+                q for q, own in zip(squares, labels, strict=True) if own == label
+            )
+            for label in labels
+        }
+        kept = sorted(totals, key=totals.__getitem__)[-k:] if k else []
+        return w * np.isin(labels, kept)
+
+    return project
+
+
 def n_of_m(n: int, m: int) -> Callable[[Array], Array]:
     """Return the map of a vector that keeps n entries of every m."""
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import random
+import sys
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
 import keras_regx
 from keras_regx import cli, regularizers
+from keras_regx.cli import files
 from tests import zoo
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -143,6 +149,215 @@ def test_bad_policy_file(model: Path, tmp_path: Path) -> None:
     assert "not valid JSON" in one_line(result)
     result = run("apply", model, "--policy", tmp_path / "missing.json", "--dry-run")
     assert "missing.json" in one_line(result)
+
+
+def test_policy_file_with_a_byte_order_mark(model: Path, tmp_path: Path) -> None:
+    """Editors of Windows put a mark before the text."""
+    policy = tmp_path / "policy.json"
+    text = '{"rules": [{"slot": "kernel", "regularizer": "L1(0.5)"}]}'
+    policy.write_bytes(text.encode("utf-8-sig"))
+    result = run("apply", model, "--policy", policy, "--dry-run")
+    assert result.exit_code == 0, result.output
+
+
+MALFORMED = [
+    b"",
+    b"null",
+    b"3",
+    b'"text"',
+    b"[]",
+    b"{}",
+    b"\xff\xfe{}",
+    b"\x00",
+    b"[" * 100_000,
+    b'{"rules": 3}',
+    b'{"rules": [3]}',
+    b'{"rules": [{"patern": "*"}]}',
+    b'{"rules": [{"pattern": 3, "regularizer": "L2(1.0)"}]}',
+    b'{"rules": [{"pattern": "re:(", "regularizer": "L2(1.0)"}]}',
+    b'{"rules": [{"rank": "x", "regularizer": "L2(1.0)"}]}',
+    b'{"rules": [{"slot": NaN, "regularizer": "L2(1.0)"}]}',
+    b'{"rules": [{"regularizer": 3}]}',
+    b'{"rules": [{"regularizer": [[[]]]}]}',
+    b'{"rules": [{"regularizer": {"class_name": 3}}]}',
+    b'{"rules": [{"regularizer": {"class_name": "L2", "config": 3}}]}',
+    b'{"rules": [{"regularizer": {"class_name": "L2", "module": 5, "config": {}}}]}',
+    b'{"rules": [{"regularizer": {"class_name": "L2", "config": {"l1": 1}}}]}',
+    b'{"rules": [{"regularizer": {"class_name": "system", "module": "os"}}]}',
+    b'{"rules": [{"constraint": "L2(1.0)"}]}',
+    b'{"rules": [{"regularizer": "L2(1' + b"0" * 400 + b')"}]}',
+    b'{"rules": [' + b'{"regularizer":' * 3000 + b"1" + b"}" * 3000 + b"]}",
+]
+
+
+@pytest.mark.parametrize("content", MALFORMED, ids=range(len(MALFORMED)))
+def test_malformed_policy_is_one_line(
+    content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever stands in a policy file, the answer is one line with its name."""
+    (tmp_path / "p.json").write_bytes(content)
+    with pytest.raises(typer.Exit):
+        files.read_policy([], tmp_path / "p.json")
+    error = capsys.readouterr().err
+    assert error.startswith("keras-regx: cannot read ")
+    assert "p.json" in error
+    assert error.count("\n") == 1
+
+
+def test_random_policies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Random values in random fields are rules, or one line of refusal."""
+    rng = random.Random(0)  # noqa: S311  (no secret)
+    config = {"class_name": "L2", "config": {"l2": 0.1}}
+    values = [None, True, 0, -1, 1.5, "", "*/kernel", "L2(0.1)", "NonNeg()", [], {}]
+    values += [[1], ["a"], {"a": 1}, [[[]]], config, {**config, "config": [config]}]
+    values += [{"class_name": "Sum", "config": {"regularizers": v}} for v in values]
+    fields = [*keras_regx.Rule.argument_names(), "other"]
+    outcomes = set()
+    for _ in range(500):
+        rule = {name: rng.choice(values) for name in rng.sample(fields, 2)}
+        (tmp_path / "p.json").write_text(json.dumps({"rules": [rule]}))
+        try:
+            files.read_policy([], tmp_path / "p.json")
+            outcomes.add("read")
+        except typer.Exit:
+            outcomes.add("refused")
+            assert capsys.readouterr().err.count("\n") == 1
+    assert outcomes == {"read", "refused"}
+
+
+MINE = """
+import keras
+from keras_regx.regularizers import Regularizer, register
+
+class PlainDense(keras.layers.Dense):
+    pass
+
+@keras.saving.register_keras_serializable("mine")
+class KnownDense(keras.layers.Dense):
+    pass
+
+@register
+class Fourth(Regularizer):
+    def __init__(self, factor=0.5):
+        self.factor = factor
+
+    def _value(self, x):
+        return self.factor * keras.ops.sum(x ** 4)
+
+def twice(x):
+    return 2 * x
+"""
+
+
+@pytest.fixture
+def mine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., str]]:
+    """Write a module and a model with its objects; return who saves such models.
+
+    Afterwards the module is forgotten, as in a process that has not imported it.
+    """
+    (tmp_path / "my_objects.py").write_text(MINE)
+    monkeypatch.chdir(tmp_path)
+    custom = keras.saving.get_custom_objects()
+    before, path = dict(custom), list(sys.path)
+    classes, names = regularizers.registry.classes, regularizers.registry._by_name
+    known, aliases = dict(classes), dict(names)
+
+    def forget() -> None:
+        sys.modules.pop("my_objects", None)
+        for now, then in ((custom, before), (classes, known), (names, aliases)):
+            now.clear()
+            now.update(then)
+        sys.path[:] = path
+
+    def save(make: Callable[[Any], Any]) -> str:
+        monkeypatch.syspath_prepend(tmp_path)
+        module = importlib.import_module("my_objects")
+        inputs = keras.Input((2,))
+        keras.Model(inputs, make(module)(inputs)).save("mine.keras")
+        forget()
+        return "mine.keras"
+
+    yield save
+    forget()
+
+
+OBJECTS = {
+    "PlainDense": lambda m: m.PlainDense(1),
+    "KnownDense": lambda m: m.KnownDense(1),
+    "Fourth": lambda m: keras.layers.Dense(1, kernel_regularizer=m.Fourth()),
+    "twice": lambda m: keras.layers.Dense(1, activation=m.twice),
+}
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_missing_class_is_named(name: str, mine: Callable[..., str]) -> None:
+    """A class or function that a file needs is named, with what to do."""
+    error = one_line(run("report", mine(OBJECTS[name])))
+    assert name in error
+    assert "--import" in error
+
+
+@pytest.mark.parametrize("module", ["my_objects", "my_objects.py"])
+@pytest.mark.parametrize("place", ["before", "after"])
+@pytest.mark.parametrize("name", OBJECTS)
+def test_import(name: str, place: str, module: str, mine: Callable[..., str]) -> None:
+    """The user's own classes are found, whatever they are, on either side."""
+    option, path = ("--import", module), mine(OBJECTS[name])
+    command = ("report", path, "--json")
+    result = run(*option, *command) if place == "before" else run(*command, *option)
+    assert result.exit_code == 0, result.output
+    assert len(json.loads(result.stdout)["rows"]) == 2
+
+
+def test_rule_with_a_class_of_ones_own(
+    model: Path, mine: Callable[..., str], tmp_path: Path
+) -> None:
+    """A penalty that a module registers can be named in rules, written and read."""
+    assert mine
+    rule = ("-r", "*/kernel=Fourth(0.25)")
+    out = tmp_path / "out.keras"
+    assert "Fourth" in one_line(run("apply", model, *rule, "-o", out))
+    result = run("apply", model, *rule, "-o", out, "--import", "my_objects")
+    assert result.exit_code == 0, result.output
+    assert "Fourth" in run("report", out, "--import", "my_objects").stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "content", "words"),
+    [
+        ("no_such_module", None, "no_such_module"),
+        ("folder/missing.py", None, "missing.py"),
+        ("broken", "raise RuntimeError('first\\nsecond')", "first second"),
+        ("broken.py", "def", "invalid syntax"),
+        ("", None, "cannot import"),
+    ],
+)
+@pytest.mark.usefixtures("mine")
+def test_module_that_cannot_be_imported(
+    module: str, content: str | None, words: str, tmp_path: Path
+) -> None:
+    """A missing or broken module is one line."""
+    if content is not None:
+        (tmp_path / "broken.py").write_text(content)
+    try:
+        for arguments in (
+            ("--import", module, "catalogue"),
+            ("catalogue", "--import", module),
+        ):
+            assert words in one_line(run(*arguments))
+    finally:
+        sys.modules.pop("broken", None)
+
+
+def test_control_characters_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    """Neither in results nor in errors."""
+    inputs = keras.Input((2,))
+    layer = keras.layers.Dense(1, name="a\x1b[2Jb")
+    keras.Model(inputs, layer(inputs)).save(tmp_path / "m.keras")
+    assert "\x1b" not in run("report", tmp_path / "m.keras").output
+    assert "\x1b" not in one_line(run("report", tmp_path / "n\x1b[2J.keras"))
 
 
 @pytest.mark.parametrize(

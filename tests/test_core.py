@@ -444,6 +444,13 @@ def test_name_of_a_class_that_needs_arguments() -> None:
         r.get("scaled")
 
 
+@pytest.mark.parametrize("name", ["top_k", "GroupTopK"])
+def test_name_without_a_count_asks_for_one(name: str) -> None:
+    """TopK by its name alone: one of two arguments is needed, not fewer."""
+    with pytest.raises(ValueError, match="one of `k` and `fraction` to be given"):
+        c.get(name)
+
+
 def test_custom_objects() -> None:
     """Classes of one's own are found by name in a scope or an argument."""
 

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from keras_regx import cli, demo
-from keras_regx.demo import experiment, folder, picture
+from keras_regx import cli
+from keras_regx.cli import demo
+from keras_regx.cli.demo import experiment, folder, picture
 from tests.backends import BACKEND
 
 
@@ -260,10 +261,10 @@ def test_missing_extra_is_one_line(
 ) -> None:
     """A missing extra is answered by the command that installs it."""
     for name in list(sys.modules):
-        if name == module or name.startswith((f"{module}.", "keras_regx.demo")):
+        if name == module or name.startswith((f"{module}.", "keras_regx.cli.demo")):
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)
-    monkeypatch.delattr("keras_regx.demo", raising=False)
+    monkeypatch.delattr("keras_regx.cli.demo", raising=False)
     monkeypatch.setattr(sys, "argv", ["keras-regx", "demo"])
     with pytest.raises(SystemExit) as stopped:
         cli.main()

@@ -35,7 +35,7 @@ LAYERS = [
     {"policy"},
     {"optimizers", "callbacks", "report", "layers", "schedules"},
     {"path", "compat", "testing"},
-    {"demo", "cli", "_commands", "__main__", "__init__"},
+    {"cli", "demo", "__main__", "__init__"},
 ]
 RANKS = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 
@@ -59,9 +59,7 @@ NUMPY_MODULES = {
 TOOLS = {
     "_core": {"rich"},
     "path": {"rich", "matplotlib"},
-    "demo": {"rich", "sklearn", "matplotlib"},
-    "cli": {"rich", "typer"},
-    "_commands": {"rich", "typer"},
+    "cli": {"rich", "typer", "sklearn", "matplotlib"},
     "report": {"matplotlib"},
 }
 # One module knows Keras' private names.

@@ -29,9 +29,20 @@ def compute_dtype(dtype: str) -> str:
     return "float32" if dtype in ("float16", "bfloat16") else dtype
 
 
+def as_tensor(x: Any) -> Any:
+    """Convert a tensor, a variable of Keras or of the backend, an array or a list.
+
+    Keras hands TensorFlow's own variables back as they are, and they lack some of
+    what tensors have.
+    """
+    x = ops.convert_to_tensor(x)
+    is_variable = keras.config.backend() == "tensorflow" and hasattr(x, "assign")
+    return ops.reshape(x, x.shape) if is_variable else x
+
+
 def upcast(x: Any) -> Any:
     """Convert `x` to a tensor, half precision to float32."""
-    x = ops.convert_to_tensor(x)
+    x = as_tensor(x)
     dtype = dtype_of(x)
     target = compute_dtype(dtype)
     return x if target == dtype else ops.cast(x, target)

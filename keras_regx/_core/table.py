@@ -1,9 +1,10 @@
-"""A small table: plain text, rich, Markdown and JSON from the same rows."""
+"""A small table: plain text, rich, Markdown, HTML and JSON from the same rows."""
 
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any
 
 
@@ -26,9 +27,14 @@ class Column:
     style: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Table:
-    """Rows of named values, and how to show them.
+    r"""Rows of named values, and how to show them.
+
+    It is shown as text, also by `repr`, and in a notebook as HTML. Names come from
+    models that somebody else may have made: what cannot be printed, such as the
+    escape sequences of a terminal, is shown as its code, `\x1b`. A subclass that is
+    a dataclass too says `repr=False`.
 
     Attributes:
         title: What the table is about.
@@ -61,15 +67,21 @@ class Table:
         """Return the text of every cell that is shown."""
         rows = self.shown()
         return [
-            [column.text(row.get(column.key)) for column in self.columns]
+            [printable(column.text(row.get(column.key))) for column in self.columns]
             for row in rows
         ]
 
+    def _titles(self) -> list[str]:
+        return [printable(column.title) for column in self.columns]
+
     def _foot(self) -> list[str]:
-        return [self.footer.get(column.key, "") for column in self.columns]
+        return [printable(self.footer.get(column.key, "")) for column in self.columns]
+
+    def _remarks(self) -> list[str]:
+        return [printable(note) for note in self.notes]
 
     def __str__(self) -> str:
-        lines = [[column.title for column in self.columns], *self.cells()]
+        lines = [self._titles(), *self.cells()]
         if self.footer:
             lines.append(self._foot())
         widths = [max(map(len, texts)) for texts in zip(*lines, strict=True)]
@@ -87,10 +99,33 @@ class Table:
         shown = [body[0], rule, *body[1:end]]
         if self.footer:
             shown += [rule, body[-1]]
-        return "\n".join([self.title, "", *shown, *self._remarks()])
+        return "\n".join([printable(self.title), "", *shown, *self._below()])
 
-    def _remarks(self) -> list[str]:
-        return ["", *self.notes] if self.notes else []
+    __repr__ = __str__
+
+    def _below(self) -> list[str]:
+        return ["", *self._remarks()] if self.notes else []
+
+    def _repr_html_(self) -> str:
+        """Return the table as HTML, which notebooks show."""
+        alignment = ["right" if column.right else "left" for column in self.columns]
+
+        def line(texts: Sequence[str], tag: str) -> str:
+            cells = (
+                f'<{tag} style="text-align: {side}">{escape(text)}</{tag}>'
+                for text, side in zip(texts, alignment, strict=True)
+            )
+            return f"<tr>{''.join(cells)}</tr>"
+
+        body = "\n".join(line(texts, "td") for texts in self.cells())
+        foot = f"<tfoot>{line(self._foot(), 'th')}</tfoot>" if self.footer else ""
+        parts = [
+            f"<table><caption>{escape(printable(self.title))}</caption>",
+            f"<thead>{line(self._titles(), 'th')}</thead>",
+            f"<tbody>\n{body}\n</tbody>{foot}</table>",
+            *(f"<p>{escape(note)}</p>" for note in self._remarks()),
+        ]
+        return "\n".join(parts)
 
     def to_markdown(self) -> str:
         """Return the table in GitHub's Markdown."""
@@ -99,11 +134,12 @@ class Table:
             return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
 
         marks = ["---:" if column.right else "---" for column in self.columns]
-        lines = [line([column.title for column in self.columns]), line(marks)]
+        lines = [line(self._titles()), line(marks)]
         lines += map(line, self.cells())
         if self.footer:
             lines.append(line([f"**{t}**" if t else "" for t in self._foot()]))
-        return "\n".join([f"**{self.title}**", "", *lines, *self._remarks()]) + "\n"
+        title = f"**{printable(self.title)}**"
+        return "\n".join([title, "", *lines, *self._below()]) + "\n"
 
     def to_json(self, indent: int | None = 2) -> str:
         """Return the rows as JSON, with all they hold; NaN and infinity become null."""
@@ -119,8 +155,8 @@ class Table:
         from rich.text import Text  # noqa: PLC0415
 
         table = RichTable(
-            title=self.title,
-            caption="\n".join(self.notes) or None,
+            title=Text(printable(self.title)),
+            caption=Text("\n".join(self._remarks())) if self.notes else None,
             box=box.SIMPLE_HEAD,
             title_style="bold",
             title_justify="left",
@@ -130,9 +166,11 @@ class Table:
             footer_style="bold",
             pad_edge=False,
         )
-        for column, foot in zip(self.columns, self._foot(), strict=True):
+        for column, title, foot in zip(
+            self.columns, self._titles(), self._foot(), strict=True
+        ):
             table.add_column(
-                column.title,
+                Text(title),
                 footer=Text(foot),
                 justify="right" if column.right else "left",
                 style=column.style or None,
@@ -141,6 +179,19 @@ class Table:
         for texts in self.cells():
             table.add_row(*map(Text, texts))
         return table
+
+
+def printable(text: str) -> str:
+    r"""Return a text with its code, such as `\x1b`, for each that cannot be printed.
+
+    Line breaks and marks that turn the direction of writing are among them.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii")
+        for c in text
+    )
 
 
 def shape_text(shape: Sequence[int]) -> str:

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from keras import ops
 
-from keras_regx._core.dtypes import EPSILON, dtype_of, upcast
+from keras_regx._core.dtypes import EPSILON, as_tensor, dtype_of, upcast
 
 Axis = int | tuple[int, ...] | str | None
 ROLES = ("units", "inputs")
@@ -132,9 +132,35 @@ def axis(owner: Any, value: Any, argument: str = "axis") -> Axis:
     fail(owner, argument, expected, value)
 
 
+def labels(owner: Any, value: Any, axis: Axis) -> list[int] | None:
+    """Return the argument `groups` as a list of ints, or None; `axis` is checked too.
+
+    Labels number what a role stands for, or the indices of the axes that a tuple
+    leaves.
+    """
+    if value is None:
+        return None
+    expected = "None or a non-empty list of integers, one label each"
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if not isinstance(value, list | tuple) or not value:
+        fail(owner, "groups", expected, value)
+    if not all(isinstance(g, Integral) and not isinstance(g, bool) for g in value):
+        fail(owner, "groups", expected, value)
+    if axis is None or isinstance(axis, int):
+        fail(owner, "axis", f"one of {ROLES} where `groups` are given", axis)
+    return [int(g) for g in value]
+
+
+def label_count(owner: Any, groups: list[int], expected: int, shape: Any) -> None:
+    """Raise unless there are as many labels as a tensor of this shape needs."""
+    if len(groups) != expected:
+        wanted = f"{expected} labels for a tensor of shape {tuple(shape)}"
+        fail(owner, "groups", wanted, f"{len(groups)} labels")
+
+
 def floating(owner: Any, x: Any, *, min_rank: int = 0, argument: str = "x") -> Any:
     """Return `x` as a real floating-point tensor of at least `min_rank`."""
-    x = ops.convert_to_tensor(x)
+    x = as_tensor(x)
     dtype = dtype_of(x)
     if dtype not in EPSILON:
         fail(owner, argument, "a real floating-point tensor", describe(x, dtype))

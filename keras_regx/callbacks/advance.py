@@ -12,7 +12,6 @@ from keras_regx.models.tracking import (
     scheduled_penalties,
     step_readers,
 )
-from keras_regx.regularizers.scheduled import Scheduled
 
 
 class AdvanceSchedules(keras.callbacks.Callback):
@@ -57,7 +56,7 @@ class AdvanceSchedules(keras.callbacks.Callback):
     def __init__(self, log: bool = True) -> None:
         super().__init__()
         self.log = check.boolean(self, "log", log)
-        self._penalties: list[tuple[str, Scheduled]] = []
+        self._penalties: list[tuple[str, Any]] = []
         self._step = -1
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002

@@ -1,3 +1,7 @@
 """Old names with their old meaning."""
 
-from keras_regx.compat import tf_contrib as tf_contrib
+from keras_regx.compat import tf_contrib
+
+__all__ = [
+    "tf_contrib",
+]

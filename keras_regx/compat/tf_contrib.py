@@ -23,6 +23,18 @@ from keras_regx.policy.policy import Policy
 from keras_regx.policy.rule import Rule
 from keras_regx.regularizers import L1, L2, Regularizer, Sum
 
+__all__ = [
+    "NoTerm",
+    "apply_regularization",
+    "get_regularization_loss",
+    "get_regularization_losses",
+    "l1_l2_regularizer",
+    "l1_regularizer",
+    "l2_loss",
+    "l2_regularizer",
+    "sum_regularizer",
+]
+
 
 class _CallIsNone(type):
     """Metaclass: calling the class on weights gives None, as in TensorFlow 1."""

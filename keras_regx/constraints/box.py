@@ -102,10 +102,11 @@ class SignConstraint(Constraint):
     Args:
         signs: -1, 0 or 1, or a nested list of these. It is matched with the
             leading axes of the weights and holds for all entries below: a list
-            with one sign per input fits a `Dense` kernel.
+            with one sign per input fits a `Dense` kernel. An axis of length 1
+            holds for the whole of its axis.
 
-    Call: floating tensor or variable whose leading axes have the shape of
-        `signs` -> same shape and dtype. NaN stays NaN.
+    Call: floating tensor or variable whose leading axes `signs` broadcast
+        against -> same shape and dtype. NaN stays NaN.
     Exact: yes. Convex: yes.
     Raises: ValueError if a sign is not -1, 0 or 1, or the shapes do not fit.
     Reference: Archer and Wang (1993), Decision Sciences 24(1).
@@ -129,13 +130,19 @@ class SignConstraint(Constraint):
         self.signs = values.astype(int).tolist()
 
     def _project(self, w: Any) -> Any:
-        signs = np.asarray(self.signs)
-        lead, rank = signs.shape, len(w.shape)
-        if signs.ndim > rank or tuple(w.shape[: signs.ndim]) != lead:
-            expected = f"a tensor whose shape begins with {lead}"
-            check.fail(self, "w", expected, tuple(w.shape))
-        signs = signs.reshape(lead + (1,) * (rank - signs.ndim))
+        signs = self._fitting(tuple(w.shape))
         wrong = (ops.convert_to_tensor(signs > 0) & (w < 0)) | (
             ops.convert_to_tensor(signs < 0) & (w > 0)
         )
         return ops.where(wrong, ops.zeros_like(w), w)
+
+    def _fitting(self, shape: tuple[int, ...]) -> Any:
+        """Return the signs as an array that broadcasts against `shape`."""
+        signs = np.asarray(self.signs)
+        padded = signs.shape + (1,) * len(shape)
+        lead, rest = padded[: len(shape)], padded[len(shape) :]
+        fits = all(m in (1, n) for m, n in zip(lead, shape, strict=True))
+        if not fits or any(m != 1 for m in rest):
+            expected = f"a tensor whose shape begins with {signs.shape}"
+            check.fail(self, "w", expected, shape)
+        return signs.reshape(lead)

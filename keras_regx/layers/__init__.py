@@ -1,3 +1,7 @@
 """Layers: penalties on activations with one meaning of the batch size."""
 
-from keras_regx.layers.activity import ActivityRegularization as ActivityRegularization
+from keras_regx.layers.activity import ActivityRegularization
+
+__all__ = [
+    "ActivityRegularization",
+]

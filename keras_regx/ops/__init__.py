@@ -1,29 +1,56 @@
 """Pure tensor functions on `keras.ops`: the numerical primitives of the package."""
 
-from keras_regx.ops.axes import as_matrix as as_matrix
-from keras_regx.ops.axes import group_rows as group_rows
-from keras_regx.ops.axes import resolve_axis as resolve_axis
-from keras_regx.ops.matrix import map_singular_values as map_singular_values
-from keras_regx.ops.matrix import singular_value_threshold as singular_value_threshold
-from keras_regx.ops.matrix import singular_values as singular_values
-from keras_regx.ops.matrix import svd as svd
-from keras_regx.ops.numerics import absolute as absolute
-from keras_regx.ops.numerics import safe_norm as safe_norm
-from keras_regx.ops.order import project_monotonic as project_monotonic
-from keras_regx.ops.order import top_k_mask as top_k_mask
-from keras_regx.ops.polar import matrix_sign as matrix_sign
-from keras_regx.ops.polar import polar as polar
-from keras_regx.ops.polar import sinkhorn as sinkhorn
-from keras_regx.ops.power import spectral_norm as spectral_norm
-from keras_regx.ops.projections import project_box as project_box
-from keras_regx.ops.projections import project_l2_ball as project_l2_ball
-from keras_regx.ops.projections import project_linf_ball as project_linf_ball
-from keras_regx.ops.simplex import project_capped_simplex as project_capped_simplex
-from keras_regx.ops.simplex import project_l1_ball as project_l1_ball
-from keras_regx.ops.simplex import project_simplex as project_simplex
-from keras_regx.ops.thresholds import firm_threshold as firm_threshold
-from keras_regx.ops.thresholds import group_soft_threshold as group_soft_threshold
-from keras_regx.ops.thresholds import hard_threshold as hard_threshold
-from keras_regx.ops.thresholds import soft_threshold as soft_threshold
-from keras_regx.ops.variation import difference as difference
-from keras_regx.ops.variation import prox_total_variation as prox_total_variation
+from keras_regx.ops.axes import as_matrix, group_rows, resolve_axis
+from keras_regx.ops.matrix import (
+    map_singular_values,
+    singular_value_threshold,
+    singular_values,
+    svd,
+)
+from keras_regx.ops.numerics import absolute, safe_norm
+from keras_regx.ops.order import project_monotonic, top_k_mask
+from keras_regx.ops.polar import matrix_sign, polar, sinkhorn
+from keras_regx.ops.power import spectral_norm
+from keras_regx.ops.projections import project_box, project_l2_ball, project_linf_ball
+from keras_regx.ops.simplex import (
+    project_capped_simplex,
+    project_l1_ball,
+    project_simplex,
+)
+from keras_regx.ops.thresholds import (
+    firm_threshold,
+    group_soft_threshold,
+    hard_threshold,
+    soft_threshold,
+)
+from keras_regx.ops.variation import difference, prox_total_variation
+
+__all__ = [
+    "absolute",
+    "as_matrix",
+    "difference",
+    "firm_threshold",
+    "group_rows",
+    "group_soft_threshold",
+    "hard_threshold",
+    "map_singular_values",
+    "matrix_sign",
+    "polar",
+    "project_box",
+    "project_capped_simplex",
+    "project_l1_ball",
+    "project_l2_ball",
+    "project_linf_ball",
+    "project_monotonic",
+    "project_simplex",
+    "prox_total_variation",
+    "resolve_axis",
+    "safe_norm",
+    "singular_value_threshold",
+    "singular_values",
+    "sinkhorn",
+    "soft_threshold",
+    "spectral_norm",
+    "svd",
+    "top_k_mask",
+]

@@ -68,7 +68,7 @@ def group_rows(x: Any, axis: Any) -> tuple[Any, Callable[[Any], Any]]:
     """View `x` as one row per group.
 
     Args:
-        x: Tensor of static shape.
+        x: Tensor; the axes that form a group have static lengths.
         axis: Axes that form a group; see `resolve_axis`.
 
     Returns:
@@ -84,13 +84,14 @@ def group_rows(x: Any, axis: Any) -> tuple[Any, Callable[[Any], Any]]:
     ((2, 3), (3, 2))
     """
     shape = tuple(x.shape)
+    x_shape = ops.shape(x) if None in shape else shape
     axes = resolve_axis(axis, len(shape))
     kept = tuple(a for a in range(len(shape)) if a not in axes)
     order = kept + axes
     inverse = tuple(order.index(a) for a in range(len(shape)))
-    size = math.prod(shape[a] for a in axes)
-    groups = math.prod(shape[a] for a in kept)
-    moved = tuple(shape[a] for a in order)
+    size = _product([shape[a] for a in axes])
+    groups = _product([shape[a] for a in kept])
+    moved = _known([x_shape[a] for a in order])
     is_sorted = order == tuple(range(len(shape)))
 
     def restore(rows: Any) -> Any:
@@ -99,6 +100,16 @@ def group_rows(x: Any, axis: Any) -> tuple[Any, Callable[[Any], Any]]:
 
     moved_x = x if is_sorted else ops.transpose(x, order)
     return ops.reshape(moved_x, (groups, size)), restore
+
+
+def _product(lengths: list[Any]) -> int:
+    """Return the product of lengths; -1, for `reshape`, if one is only known later."""
+    return -1 if None in lengths else math.prod(lengths)
+
+
+def _known(lengths: Any) -> tuple[Any, ...]:
+    """Return lengths for `reshape`: -1 for one that a symbolic tensor leaves open."""
+    return tuple(-1 if n is None else n for n in lengths)
 
 
 def group_size(shape: tuple[int, ...], axis: Any) -> int:
@@ -110,4 +121,4 @@ def as_matrix(w: Any) -> Any:
     """View a kernel of rank >= 2 as a matrix of shape `(fan_in, units)`."""
     if len(w.shape) == 2:
         return w
-    return ops.reshape(w, (math.prod(w.shape[:-1]), w.shape[-1]))
+    return ops.reshape(w, (_product(list(w.shape[:-1])), w.shape[-1]))

@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_regx._core import validation as check
 from keras_regx._core.dtypes import EPSILON as EPSILON
+from keras_regx._core.dtypes import as_tensor as as_tensor
 from keras_regx._core.dtypes import compute_dtype as compute_dtype
 from keras_regx._core.dtypes import dtype_of as dtype_of
 from keras_regx._core.dtypes import upcast as upcast
@@ -33,7 +34,7 @@ def absolute(x: Any) -> Any:
     >>> [float(v) for v in absolute([-2.0, 0.0, 3.0])]
     [2.0, 0.0, 3.0]
     """
-    x = ops.convert_to_tensor(x)
+    x = as_tensor(x)
     if keras.config.backend() == "jax":  # Elsewhere the slope at zero is 0 already.
         x = ops.where(ops.equal(x, 0), ops.stop_gradient(x), x)
     return abs(x)
@@ -154,7 +155,7 @@ def accurate_sum(rows: Any) -> Any:
     block = 1024
     size = rows.shape[-1]
     if size > block:
-        lead = tuple(rows.shape[:-1])
+        lead = tuple(-1 if n is None else n for n in rows.shape[:-1])
         blocks = -(-size // block)
         padding = [[0, 0]] * len(lead) + [[0, blocks * block - size]]
         rows = ops.reshape(ops.pad(rows, padding), (*lead, blocks, block))

@@ -64,9 +64,9 @@ def top_k_mask(x: Any, k: int, axis: Any = None) -> Any:
     if k > size:
         check.fail("top_k_mask", "k", f"at most the group size {size}", k)
     if k == 0 or 0 in x.shape:
-        return restore(ops.zeros(rows.shape, dtype="bool"))
+        return restore(ops.zeros_like(rows, dtype="bool"))
     if k == size:
-        return restore(ops.ones(rows.shape, dtype="bool"))
+        return restore(ops.ones_like(rows, dtype="bool"))
     rows = ops.where(ops.isnan(rows), ops.full_like(rows, float("inf")), rows)
     smallest = ops.sort(rows, axis=-1)[..., size - k, None]
     above = rows > smallest
@@ -171,7 +171,7 @@ def project_monotonic(x: Any, increasing: bool = True, axis: int = -1) -> Any:
     top = ops.stop_gradient(ops.max(fit, axis=-1, keepdims=True))
     filler = ops.repeat(top, padded - size, axis=-1)
     fit = ops.concatenate([fit, filler], axis=-1) if padded > size else fit
-    groups, width = fit.shape[0], 1
+    groups, width = -1 if fit.shape[0] is None else fit.shape[0], 1
     while width < padded:
         pairs = ops.reshape(fit, (groups, padded // (2 * width), 2 * width))
         fit = _merge_isotonic(pairs)

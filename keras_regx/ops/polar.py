@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import keras
 from keras import ops
 
 from keras_regx._core import validation as check
@@ -172,7 +173,7 @@ def matrix_sign(x: Any) -> Any:
     if x.shape[-1] != x.shape[-2]:
         given = check.describe(x, dtype_of(x))
         check.fail("matrix_sign", "x", "square matrices", given)
-    if 0 in x.shape:
+    if 0 in x.shape or _has_no_values(x):
         return x
     y, _, finite = normalized(x)
     nonzero = ops.any(
@@ -194,6 +195,16 @@ def matrix_sign(x: Any) -> Any:
     y = ops.where(nonzero, y, ops.zeros_like(y))
     y = ops.where(finite, y, ops.full_like(y, float("nan")))
     return ops.cast(y, dtype_of(x))
+
+
+def _has_no_values(x: Any) -> bool:
+    """Return whether only the shape is asked for, on PyTorch's meta device.
+
+    There is no inverse there; Keras would go on with a matrix of ones, which is
+    singular.
+    """
+    is_torch = keras.config.backend() == "torch"
+    return is_torch and str(getattr(x, "device", "")) == "meta"
 
 
 def sinkhorn(x: Any, iterations: int = 20) -> Any:

@@ -174,7 +174,7 @@ def _capped_newton(rows: Any, total: Any, cap: Any, t: Any) -> tuple[Any, Any]:
     excess = rows - t
     free = (excess > 0) & (excess < cap)
     inside = ops.where(free, excess, ops.zeros_like(rows))
-    part = ops.where(excess >= cap, ops.broadcast_to(cap, excess.shape), inside)
+    part = ops.where(excess >= cap, cap, inside)
     gap = accurate_sum(part) - total
     count = accurate_sum(ops.cast(free, dtype_of(rows)))
     return gap, gap / larger(count, ops.ones_like(count))

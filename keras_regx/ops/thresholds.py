@@ -169,9 +169,13 @@ def group_soft_threshold(x: Any, threshold: Any, axis: Any = None) -> Any:
     y = upcast(x)
     t = as_parameter(threshold, dtype_of(y), "group_soft_threshold", "threshold")
     norm = safe_norm(y, axis=axis, keepdims=True)
-    is_zero = norm <= t
+    return ops.cast(shrink_by_norm(y, norm, t), dtype_of(x))
+
+
+def shrink_by_norm(x: Any, norm: Any, threshold: Any) -> Any:
+    """Return `max(0, 1 - threshold / norm) x` for tensors that broadcast to `x`."""
+    is_zero = norm <= threshold
     divisor = ops.where(is_zero, ops.ones_like(norm), norm)
-    factor = ops.where(is_zero, ops.zeros_like(norm), (norm - t) / divisor)
+    factor = ops.where(is_zero, ops.zeros_like(norm), (norm - threshold) / divisor)
     # A product of 0 and infinity would be NaN: zero groups are selected instead.
-    shrunk = ops.where(is_zero, ops.zeros_like(y), y * factor)
-    return ops.cast(shrunk, dtype_of(x))
+    return ops.where(is_zero, ops.zeros_like(x), x * factor)

@@ -102,8 +102,8 @@ def _level_trip(_: Any, state: tuple[Any, ...]) -> tuple[Any, ...]:
     for sign, cost, reverse in ((1, drift, False), (-1, drift, True)):
         towards = -t * side * sign
         together = ops.equal(side, 0)
-        least = ops.where(together, ops.broadcast_to(-t, side.shape), towards)
-        most = ops.where(together, ops.broadcast_to(t, side.shape), towards)
+        least = ops.where(together, -t, towards)
+        most = ops.where(together, t, towards)
         bounds = [least, most]
         if reverse:
             bounds = [ops.flip(b, axis=-1) for b in bounds]

@@ -1,3 +1,7 @@
 """Optimizers that apply penalties by their proximal operators."""
 
-from keras_regx.optimizers.proximal import Proximal as Proximal
+from keras_regx.optimizers.proximal import Proximal
+
+__all__ = [
+    "Proximal",
+]

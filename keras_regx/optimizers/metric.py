@@ -12,6 +12,7 @@ from typing import Any
 from keras import ops, optimizers
 
 from keras_regx._core import validation as check
+from keras_regx.ops.numerics import compute_dtype, dtype_of
 
 
 def scalar_step(inner: Any, learning_rate: Any) -> Any:
@@ -29,6 +30,8 @@ def scalar_step(inner: Any, learning_rate: Any) -> Any:
 def adaptive_step(inner: Any, variable: Any, learning_rate: Any, count: Any) -> Any:
     """Return the step of each entry of a variable under an adaptive optimizer.
 
+    It is computed in the dtype that the penalty's prox computes in.
+
     Args:
         inner: Optimizer of one of the `ADAPTIVE` classes, after its update.
         variable: The variable it has updated.
@@ -36,32 +39,40 @@ def adaptive_step(inner: Any, variable: Any, learning_rate: Any, count: Any) -> 
         count: Scalar tensor, the number of updates including that one.
     """
     index = inner._get_variable_index(variable)  # noqa: SLF001
+    dtype = compute_dtype(dtype_of(variable))
+
+    def slot(slots: list[Any]) -> Any:
+        return ops.cast(slots[index], dtype)
+
     for cls, scale in _SCALES.items():
         if isinstance(inner, cls):
-            factor = scale(inner, index, ops.cast(count, "float32"))
-            return scalar_step(inner, learning_rate) * ops.cast(factor, "float32")
+            factor = scale(inner, slot, ops.cast(count, dtype))
+            return ops.cast(scalar_step(inner, learning_rate), dtype) * factor
     raise TypeError(f"No metric is known for {type(inner).__name__}.")
 
 
-def _adam(inner: Any, index: int, count: Any) -> Any:
-    v = (inner._velocity_hats if inner.amsgrad else inner._velocities)[index]  # noqa: SLF001
-    correction = ops.sqrt(1 - ops.power(ops.cast(inner.beta_2, "float32"), count))
-    return correction / (ops.sqrt(ops.convert_to_tensor(v)) + inner.epsilon)
+Slot = Callable[[list[Any]], Any]  # One of an optimizer's lists, for this variable.
 
 
-def _rmsprop(inner: Any, index: int, count: Any) -> Any:  # noqa: ARG001
-    v = ops.convert_to_tensor(inner._velocities[index])  # noqa: SLF001
+def _adam(inner: Any, slot: Slot, count: Any) -> Any:
+    v = slot(inner._velocity_hats if inner.amsgrad else inner._velocities)  # noqa: SLF001
+    beta = ops.convert_to_tensor(inner.beta_2, dtype=dtype_of(v))
+    correction = ops.sqrt(1 - ops.power(beta, count))
+    return correction / (ops.sqrt(v) + inner.epsilon)
+
+
+def _rmsprop(inner: Any, slot: Slot, count: Any) -> Any:  # noqa: ARG001
+    v = slot(inner._velocities)  # noqa: SLF001
     if inner.centered:
-        v = v - ops.square(ops.convert_to_tensor(inner._average_gradients[index]))  # noqa: SLF001
+        v = v - ops.square(slot(inner._average_gradients))  # noqa: SLF001
     return 1 / ops.sqrt(v + inner.epsilon)
 
 
-def _adagrad(inner: Any, index: int, count: Any) -> Any:  # noqa: ARG001
-    v = ops.convert_to_tensor(inner._accumulators[index])  # noqa: SLF001
-    return 1 / ops.sqrt(v + inner.epsilon)
+def _adagrad(inner: Any, slot: Slot, count: Any) -> Any:  # noqa: ARG001
+    return 1 / ops.sqrt(slot(inner._accumulators) + inner.epsilon)  # noqa: SLF001
 
 
-_SCALES: dict[type, Callable[[Any, int, Any], Any]] = {
+_SCALES: dict[type, Callable[[Any, Slot, Any], Any]] = {
     optimizers.Adam: _adam,  # And AdamW.
     optimizers.RMSprop: _rmsprop,
     optimizers.Adagrad: _adagrad,

@@ -178,9 +178,7 @@ def check_rules(rules: Any) -> list[Rule]:
         arguments = rule.arguments()
         others = {"constraint", "activity_regularizer"} & set(arguments)
         if others or "regularizer" not in arguments:
-            expected = (
-                "rules that set a regularizer; a Policy sets constraints and the rest"
-            )
+            expected = "rules that set a regularizer; a Policy sets constraints too"
             check.fail("Proximal", "rules", expected, rule)
         regularizer = arguments["regularizer"]
         if regularizer is not None and not getattr(regularizer, "proximable", False):

@@ -9,7 +9,7 @@ from keras import ops
 from keras_regx._core import validation as check
 from keras_regx._core.config import Configurable
 from keras_regx._core.registry import Registry
-from keras_regx.ops.numerics import compute_dtype, dtype_of, upcast
+from keras_regx.ops.numerics import absolute, compute_dtype, dtype_of, upcast
 from keras_regx.ops.thresholds import soft_threshold
 
 registry = Registry(
@@ -22,10 +22,10 @@ class Regularizer(Configurable, keras.regularizers.Regularizer):
     """Base class of penalties: a value to add to the loss, and a proximal operator.
 
     A subclass keeps every `__init__` argument under its own name and writes its
-    mathematics: `_value(x)`, and `_prox(x, step_size)` where a closed or exact
-    finite form exists. Both receive a floating tensor, half precision already
-    cast to float32. Overriding `__call__` itself, as with Keras' base class,
-    works too.
+    mathematics: `_value(x)`, or, for a sum over entries, `_entries(x)` with its
+    terms; and `_prox(x, step_size)` where a closed or exact finite form exists.
+    All receive a floating tensor, half precision already cast to float32.
+    Overriding `__call__` itself, as with Keras' base class, works too.
 
     Penalties add and scale: `L1(0.1) + L2(0.2)`, `0.5 * L2(0.1)`, `sum([...])`.
 
@@ -33,6 +33,8 @@ class Regularizer(Configurable, keras.regularizers.Regularizer):
         convex: Whether the penalty is a convex function of the weights.
         separable: Whether it is a sum over single entries.
         proximable: Whether `prox` is available.
+        entrywise: Whether the terms of a sum over single entries are known, so that
+            `Weighted` can weight them.
         min_rank: Smallest rank of a tensor that the penalty is defined on.
         sees_matrix: Whether it sees a kernel as a matrix of shape `(fan_in, units)`,
             so that a `Policy` shows it kernels of another layout that way.
@@ -115,11 +117,26 @@ class Regularizer(Configurable, keras.regularizers.Regularizer):
         """Whether `prox` is available."""
         return type(self)._prox is not Regularizer._prox  # noqa: SLF001
 
-    def _value(self, x: Any) -> Any:  # noqa: ARG002
-        raise TypeError(
-            f"{type(self).__name__} defines no penalty. Define `_value(self, x)` "
-            "or `__call__(self, x)`."
-        )
+    @property
+    def entrywise(self) -> bool:
+        """Whether the terms of a sum over single entries are known."""
+        is_own = type(self)._entries is not Regularizer._entries  # noqa: SLF001
+        return is_own or self._l1_l2() is not None
+
+    def _value(self, x: Any) -> Any:
+        if not self.entrywise:
+            raise TypeError(
+                f"{type(self).__name__} defines no penalty. Define `_value(self, x)`, "
+                "`_entries(self, x)` or `__call__(self, x)`."
+            )
+        return ops.sum(self._entries(x))
+
+    def _entries(self, x: Any) -> Any:
+        """Return the terms of a sum over single entries, in the shape of `x`."""
+        factors = self._l1_l2()
+        assert factors is not None  # noqa: S101  (one asks `entrywise` first)
+        l1, l2 = factors
+        return l1 * absolute(x) + l2 * (x * x)
 
     def _prox(self, x: Any, step_size: Any) -> Any:
         raise NotImplementedError
@@ -198,6 +215,11 @@ class Sum(Regularizer):
         return all(getattr(r, "separable", False) for r in self.regularizers)
 
     @property
+    def entrywise(self) -> bool:
+        """Whether the terms of all members are known."""
+        return all(getattr(r, "entrywise", False) for r in self.regularizers)
+
+    @property
     def proximable(self) -> bool:
         """Whether a closed form is known for this sum."""
         return self._split() is not None
@@ -209,6 +231,9 @@ class Sum(Regularizer):
 
     def _value(self, x: Any) -> Any:
         return sum(ops.cast(r(x), x.dtype) for r in self.regularizers)
+
+    def _entries(self, x: Any) -> Any:
+        return sum(r._entries(x) for r in self.regularizers)  # noqa: SLF001
 
     def _split(self) -> tuple[float, float, Any] | None:
         """Return `(l1, l2, g)`: the sum is `l1 ||x||_1 + l2 ||x||^2 + g(x)`."""
@@ -306,6 +331,14 @@ class Scaled(Wrapper):
 
     def _value(self, x: Any) -> Any:
         return self.factor * self.regularizer(x)
+
+    @property
+    def entrywise(self) -> bool:
+        """Whether the terms of the penalty inside are known."""
+        return bool(getattr(self.regularizer, "entrywise", False))
+
+    def _entries(self, x: Any) -> Any:
+        return self.factor * self.regularizer._entries(x)  # noqa: SLF001
 
     def _prox(self, x: Any, step_size: Any) -> Any:
         return self.regularizer.prox(x, step_size * self.factor)

@@ -64,8 +64,8 @@ class RangeHinge(Regularizer):
             y = ops.where(y > self.max_value, ops.full_like(y, self.max_value), y)
         return y
 
-    def _value(self, x: Any) -> Any:
-        return self.factor * ops.sum(ops.square(x - self._nearest(x)))
+    def _entries(self, x: Any) -> Any:
+        return self.factor * ops.square(x - self._nearest(x))
 
     def _prox(self, x: Any, step_size: Any) -> Any:
         t = self.factor * step_size
@@ -105,13 +105,13 @@ class LogBarrier(Regularizer):
     def __init__(self, factor: float) -> None:
         self.factor = check.number(self, "factor", factor, minimum=0)
 
-    def _value(self, x: Any) -> Any:
+    def _entries(self, x: Any) -> Any:
         if self.factor == 0:
-            return 0 * ops.sum(x)
+            return 0 * x
         inside = (x > 0) | ops.isnan(x)
         logs = ops.log(ops.where(inside, x, ops.ones_like(x)))
         outside = ops.full_like(x, -float("inf"))
-        return -self.factor * ops.sum(ops.where(inside, logs, outside))
+        return -self.factor * ops.where(inside, logs, outside)
 
     def _prox(self, x: Any, step_size: Any) -> Any:
         t = ops.convert_to_tensor(self.factor * step_size, dtype_of(x))

@@ -44,8 +44,8 @@ class LogSum(Regularizer):
         self.factor = check.number(self, "factor", factor, minimum=0)
         self.eps = check.number(self, "eps", eps, above=0)
 
-    def _value(self, x: Any) -> Any:
-        return self.factor * ops.sum(ops.log1p(absolute(x) / self.eps))
+    def _entries(self, x: Any) -> Any:
+        return self.factor * ops.log1p(absolute(x) / self.eps)
 
     def _prox(self, x: Any, step_size: Any) -> Any:
         t = self.factor * step_size
@@ -98,10 +98,10 @@ class MCP(Regularizer):
         self.factor = check.number(self, "factor", factor, minimum=0)
         self.gamma = check.number(self, "gamma", gamma, above=1)
 
-    def _value(self, x: Any) -> Any:
+    def _entries(self, x: Any) -> Any:
         # With y = min(|x|, gamma factor) both pieces read factor y - y^2 / (2 gamma).
         y = ops.clip(absolute(x), 0, self.gamma * self.factor)
-        return ops.sum(y * (self.factor - y / (2 * self.gamma)))
+        return y * (self.factor - y / (2 * self.gamma))
 
     def _prox(self, x: Any, step_size: Any) -> Any:
         t = ops.convert_to_tensor(step_size, dtype_of(x))
@@ -153,12 +153,12 @@ class SCAD(Regularizer):
         self.factor = check.number(self, "factor", factor, minimum=0)
         self.a = check.number(self, "a", a, above=2)
 
-    def _value(self, x: Any) -> Any:
+    def _entries(self, x: Any) -> Any:
         factor, a = self.factor, self.a
         size = absolute(x)
         linear = ops.clip(size, 0, factor)
         bend = ops.clip(size, factor, a * factor) - factor
-        return ops.sum(factor * linear + bend * (factor - bend / (2 * (a - 1))))
+        return factor * linear + bend * (factor - bend / (2 * (a - 1)))
 
     def _prox(self, x: Any, step_size: Any) -> Any:
         factor, a = self.factor, self.a

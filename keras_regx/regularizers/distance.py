@@ -127,6 +127,16 @@ class MoreauEnvelope(Regularizer):
         inner = ops.stop_gradient(self.regularizer._value(z))  # noqa: SLF001
         return inner + ops.sum(ops.square(x - z)) / (2 * self.mu)
 
+    @property
+    def entrywise(self) -> bool:
+        """Whether the terms of the smoothed penalty are known."""
+        return bool(self.regularizer.entrywise)
+
+    def _entries(self, x: Any) -> Any:
+        z = ops.stop_gradient(self.regularizer.prox(ops.stop_gradient(x), self.mu))
+        inner = ops.stop_gradient(self.regularizer._entries(z))  # noqa: SLF001
+        return inner + ops.square(x - z) / (2 * self.mu)
+
     def _prox(self, x: Any, step_size: Any) -> Any:
         total = self.mu + step_size
         y = self.regularizer.prox(x, total)
@@ -177,7 +187,18 @@ class Masked(Wrapper):
         return masks.fit(self, self.mask, x, "x")
 
     def _value(self, x: Any) -> Any:
-        return self.regularizer(ops.where(self._mask(x), x, ops.zeros_like(x)))
+        return self.regularizer(self._seen(x))
+
+    @property
+    def entrywise(self) -> bool:
+        """Whether the terms of the masked penalty are known."""
+        return bool(getattr(self.regularizer, "entrywise", False))
+
+    def _entries(self, x: Any) -> Any:
+        return self.regularizer._entries(self._seen(x))  # noqa: SLF001
+
+    def _seen(self, x: Any) -> Any:
+        return ops.where(self._mask(x), x, ops.zeros_like(x))
 
     def _prox(self, x: Any, step_size: Any) -> Any:
         return ops.where(self._mask(x), self.regularizer.prox(x, step_size), x)

@@ -1,18 +1,49 @@
 """Penalties on groups of weights: whole units, filters or input features."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from keras import ops
 
 from keras_regx._core import validation as check
 from keras_regx.ops.axes import group_rows, group_size
+from keras_regx.ops.labels import label_count, label_norms
 from keras_regx.ops.numerics import absolute, dtype_of, safe_norm
-from keras_regx.ops.thresholds import group_soft_threshold, soft_threshold
+from keras_regx.ops.thresholds import shrink_by_norm, soft_threshold
 from keras_regx.regularizers.base import Regularizer, register
 
 
+class _Grouped(Regularizer):
+    """A function of the norms of groups, by axes or by labels."""
+
+    convex = True
+    axis: check.Axis
+    groups: list[int] | None
+
+    def _take_groups(self, axis: check.Axis, groups: Any) -> None:
+        self.axis = check.axis(self, axis)
+        self.groups = check.labels(self, groups, self.axis)
+
+    def _norms(self, x: Any) -> tuple[Any, Any, Callable[[Any], Any]]:
+        """Return the norms, their groups' sizes, and how to hand them to entries."""
+        shape = tuple(x.shape)
+        if self.groups is None:
+            norms = safe_norm(x, self.axis, keepdims=True)
+            return norms, group_size(shape, self.axis), lambda values: values
+        check.label_count(self, self.groups, label_count(shape, self.axis), shape)
+        norms, sizes, spread = label_norms(x, self.axis, self.groups)
+        return norms, ops.convert_to_tensor(sizes, dtype_of(norms)), spread
+
+    def _shrink(self, x: Any, threshold: Callable[[Any], Any]) -> Any:
+        """Return the soft threshold of each group by a function of its size."""
+        norms, sizes, spread = self._norms(x)
+        t = ops.convert_to_tensor(threshold(sizes), dtype_of(x))
+        t = ops.broadcast_to(t, norms.shape)
+        return shrink_by_norm(x, spread(norms), spread(t))
+
+
 @register
-class GroupLasso(Regularizer):
+class GroupLasso(_Grouped):
     """Sum of the norms of groups: drives whole groups to zero together.
 
         f(x) = factor sum_g sqrt(d_g) ||x_g||_2,    d_g the size of the group
@@ -23,6 +54,9 @@ class GroupLasso(Regularizer):
             form a group. `"units"` removes units or filters, `"inputs"` input
             features or the rows of an embedding.
         weighted: Boolean. `False` leaves out `sqrt(d_g)`.
+        groups: List of integers, or `None`. One label per unit, or per input with
+            `axis="inputs"`: those of one label form one group, whose size is the
+            number of entries of all of it.
 
     Call: floating tensor of any shape -> scalar, float32 for half-precision input.
     Prox: `max(0, 1 - step_size factor sqrt(d_g) / ||x_g||) x_g`.
@@ -39,30 +73,34 @@ class GroupLasso(Regularizer):
     >>> y = penalty.prox([[3.0, 0.0], [4.0, 1.0]], step_size=2.5)
     >>> [[round(float(v), 6) for v in row] for row in y]
     [[1.5, 0.0], [2.0, 0.0]]
+    >>> float(GroupLasso(1.0, weighted=False, groups=[0, 0, 1])([[3.0, 4.0, 1.0]]))
+    6.0
     """
 
-    convex = True
-
     def __init__(
-        self, factor: float, axis: check.Axis = "units", weighted: bool = True
+        self,
+        factor: float,
+        axis: check.Axis = "units",
+        weighted: bool = True,
+        groups: Sequence[int] | None = None,
     ) -> None:
         self.factor = check.number(self, "factor", factor, minimum=0)
-        self.axis = check.axis(self, axis)
         self.weighted = check.boolean(self, "weighted", weighted)
+        self._take_groups(axis, groups)
 
-    def _strength(self, x: Any) -> float:
-        size = group_size(tuple(x.shape), self.axis)
+    def _strength(self, size: Any) -> Any:
         return self.factor * (size**0.5 if self.weighted else 1.0)
 
     def _value(self, x: Any) -> Any:
-        return self._strength(x) * ops.sum(safe_norm(x, self.axis))
+        norms, sizes, _ = self._norms(x)
+        return ops.sum(self._strength(sizes) * norms)
 
     def _prox(self, x: Any, step_size: Any) -> Any:
-        return group_soft_threshold(x, step_size * self._strength(x), self.axis)
+        return self._shrink(x, lambda size: step_size * self._strength(size))
 
 
 @register
-class SparseGroupLasso(Regularizer):
+class SparseGroupLasso(_Grouped):
     """Group lasso and L1: few groups, and few weights inside them.
 
         f(x) = factor (l1_ratio sum_i |x_i| + (1 - l1_ratio) sum_g sqrt(d_g) ||x_g||_2)
@@ -72,6 +110,8 @@ class SparseGroupLasso(Regularizer):
         l1_ratio: Float in [0, 1]. 1 is `L1`, 0 is `GroupLasso`.
         axis: Int, tuple of ints, `"units"`, `"inputs"` or `None`: the axes that
             form a group.
+        groups: List of integers, or `None`: one label per unit, or per input with
+            `axis="inputs"`, as in `GroupLasso`.
 
     Call: floating tensor of any shape -> scalar, float32 for half-precision input.
     Prox: the soft threshold of each weight, then that of each group. The other
@@ -92,29 +132,29 @@ class SparseGroupLasso(Regularizer):
     [1.8, 2.4, 0.0, 0.0]
     """
 
-    convex = True
-
     def __init__(
-        self, factor: float, l1_ratio: float = 0.5, axis: check.Axis = "units"
+        self,
+        factor: float,
+        l1_ratio: float = 0.5,
+        axis: check.Axis = "units",
+        groups: Sequence[int] | None = None,
     ) -> None:
         self.factor = check.number(self, "factor", factor, minimum=0)
         self.l1_ratio = check.number(self, "l1_ratio", l1_ratio, minimum=0, maximum=1)
-        self.axis = check.axis(self, axis)
+        self._take_groups(axis, groups)
 
-    def _strengths(self, x: Any) -> tuple[float, float]:
-        size = group_size(tuple(x.shape), self.axis)
-        l1 = self.factor * self.l1_ratio
-        return l1, self.factor * (1 - self.l1_ratio) * size**0.5
+    def _strengths(self) -> tuple[float, float]:
+        return self.factor * self.l1_ratio, self.factor * (1 - self.l1_ratio)
 
     def _value(self, x: Any) -> Any:
-        l1, group = self._strengths(x)
-        norms = safe_norm(x, self.axis)
-        return l1 * ops.sum(absolute(x)) + group * ops.sum(norms)
+        l1, group = self._strengths()
+        norms, sizes, _ = self._norms(x)
+        return l1 * ops.sum(absolute(x)) + ops.sum(group * sizes**0.5 * norms)
 
     def _prox(self, x: Any, step_size: Any) -> Any:
-        l1, group = self._strengths(x)
+        l1, group = self._strengths()
         sparse = soft_threshold(x, step_size * l1)
-        return group_soft_threshold(sparse, step_size * group, self.axis)
+        return self._shrink(sparse, lambda size: step_size * group * size**0.5)
 
 
 @register

@@ -45,10 +45,10 @@ class Huber(Regularizer):
         self.factor = check.number(self, "factor", factor, minimum=0)
         self.delta = check.number(self, "delta", delta, above=0)
 
-    def _value(self, x: Any) -> Any:
+    def _entries(self, x: Any) -> Any:
         inner = ops.clip(x, -self.delta, self.delta)
         # Equal to h on both pieces, and no square of a large entry is formed.
-        return self.factor * ops.sum(inner * (x - inner / 2))
+        return self.factor * (inner * (x - inner / 2))
 
     def _prox(self, x: Any, step_size: Any) -> Any:
         t = self.factor * step_size

@@ -57,11 +57,11 @@ class Lp(Regularizer):
         """Whether `p` is one of those with a closed form."""
         return self.p in (0.5, 1.0, 2.0)
 
-    def _value(self, x: Any) -> Any:
+    def _entries(self, x: Any) -> Any:
         square = ops.square(x) + self.eps
         is_zero = square == 0
         power = ops.power(ops.where(is_zero, ops.ones_like(x), square), self.p / 2)
-        return self.factor * ops.sum(ops.where(is_zero, ops.zeros_like(x), power))
+        return self.factor * ops.where(is_zero, ops.zeros_like(x), power)
 
     def _prox(self, x: Any, step_size: Any) -> Any:
         t = self.factor * step_size
@@ -119,8 +119,8 @@ class L0(Regularizer):
             "its prox, or take LogSum, MCP or Lp as a loss."
         )
 
-    def _value(self, x: Any) -> Any:
-        return self.factor * ops.sum(ops.cast(x != 0, x.dtype))
+    def _entries(self, x: Any) -> Any:
+        return self.factor * ops.cast(x != 0, x.dtype)
 
     def _prox(self, x: Any, step_size: Any) -> Any:
         t = ops.convert_to_tensor(self.factor * step_size, dtype_of(x))

@@ -63,8 +63,8 @@ class Quantized(Regularizer):
             nearest = ops.where(x - low > high - x, ops.full_like(x, high), nearest)
         return nearest
 
-    def _value(self, x: Any) -> Any:
-        return self.factor * ops.sum(absolute(x - self._nearest(x)))
+    def _entries(self, x: Any) -> Any:
+        return self.factor * absolute(x - self._nearest(x))
 
     def _prox(self, x: Any, step_size: Any) -> Any:
         nearest = self._nearest(x)

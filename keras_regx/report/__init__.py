@@ -1,4 +1,8 @@
 """Looking at a model: what its penalties cost, and what they have done."""
 
-from keras_regx.report.measure import Report as Report
-from keras_regx.report.measure import report as report
+from keras_regx.report.measure import Report, report
+
+__all__ = [
+    "Report",
+    "report",
+]

@@ -19,7 +19,7 @@ _EXACT = 64  # Smaller sides up to this have their singular values computed.
 _ROUNDS = 12  # Rounds of subspace iteration for larger ones: 3 digits and more.
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report(Table):
     """What each penalty of a model costs, and what its weights look like.
 

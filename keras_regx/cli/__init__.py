@@ -8,6 +8,8 @@ from typing import Annotated, Any, NoReturn
 
 import keras
 
+__all__ = ["build_app", "main"]
+
 BACKENDS = ("jax", "tensorflow", "torch")
 
 _MISSING = "keras-regx: this command needs {module}: pip install 'keras-regx[{extra}]'"
@@ -44,7 +46,8 @@ def build_app() -> Any:
     """Return the typer application."""
     import typer  # noqa: PLC0415  (an extra: the error of `main` names it)
 
-    from keras_regx import _commands  # noqa: PLC0415  (imports typer)
+    from keras_regx.cli import commands  # noqa: PLC0415  (imports typer)
+    from keras_regx.cli.imports import importing  # noqa: PLC0415  (as above)
 
     app = typer.Typer(
         help="Penalties and constraints for whole Keras models.",
@@ -52,9 +55,10 @@ def build_app() -> Any:
         pretty_exceptions_show_locals=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    _commands.add_to(app)
+    commands.add_to(app)
 
     @app.command()
+    @importing
     def demo(
         *,
         output: Annotated[
@@ -76,7 +80,7 @@ def build_app() -> Any:
         if backend is not None:
             _restart_with(backend)
         try:
-            from keras_regx.demo import DemoError, run  # noqa: PLC0415
+            from keras_regx.cli.demo import DemoError, run  # noqa: PLC0415
         except ModuleNotFoundError as error:
             _missing(error, "demo")
         try:

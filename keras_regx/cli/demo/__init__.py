@@ -16,12 +16,13 @@ from typing import Any
 import keras
 from rich.console import Console
 
-from keras_regx.demo import experiment
-from keras_regx.demo.folder import RECORD, check_folder, publish
-from keras_regx.demo.folder import DemoError as DemoError
-from keras_regx.demo.picture import draw
-from keras_regx.demo.printing import Report
+from keras_regx.cli.demo import experiment
+from keras_regx.cli.demo.folder import RECORD, DemoError, check_folder, publish
+from keras_regx.cli.demo.picture import draw
+from keras_regx.cli.demo.printing import Report
 from keras_regx.version import __version__
+
+__all__ = ["DemoError", "accuracy_in_fresh_process", "run"]
 
 MODEL, PICTURE = "model.keras", "demo.png"
 
@@ -117,7 +118,7 @@ _LOAD = """
 import sys
 import keras
 import keras_regx
-from keras_regx.demo import experiment
+from keras_regx.cli.demo import experiment
 
 model = keras.models.load_model(sys.argv[1])
 print(repr(experiment.accuracy(model, experiment.load_data(sys.argv[2]))))
@@ -126,7 +127,7 @@ print(repr(experiment.accuracy(model, experiment.load_data(sys.argv[2]))))
 
 def accuracy_in_fresh_process(path: Path, dataset: str) -> float:
     """Return the test accuracy of a saved model, loaded by a new interpreter."""
-    root = str(Path(__file__).parents[2])  # Where this package was imported from.
+    root = str(Path(__file__).parents[3])  # Where this package was imported from.
     search = [root, os.environ.get("PYTHONPATH")]
     env = os.environ | {
         "KERAS_BACKEND": keras.config.backend(),

@@ -6,22 +6,18 @@ Results go to standard output, everything else to standard error.
 
 import difflib
 import inspect
-import os
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from keras_regx import constraints, regularizers
 from keras_regx._core.config import parameters_of
 from keras_regx._core.table import Column, Table
-from keras_regx.models import Policy, feasibility, load_model
-from keras_regx.policy.text import parse_rule, rules_from_json
+from keras_regx.cli.files import check_out, draw, load, read_policy, save
+from keras_regx.cli.imports import Imports, import_all, importing
+from keras_regx.cli.printing import fail, show, working
+from keras_regx.models import feasibility
 from keras_regx.report import report as measure
 from keras_regx.version import __version__
 
@@ -40,7 +36,7 @@ def add_to(app: Any) -> None:
     """Add the commands to a typer application."""
     app.callback()(root)
     for command in (report, apply, project, catalogue):
-        app.command()(command)
+        app.command()(importing(command))
 
 
 def _version(wanted: bool) -> None:
@@ -51,16 +47,19 @@ def _version(wanted: bool) -> None:
 
 def root(
     *,
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001  (its callback prints it)
         bool, typer.Option("--version", help="Print the version.", callback=_version)
     ] = False,
+    imports: Imports = None,
 ) -> None:
     """Penalties and constraints for whole Keras models.
 
     Start with the demo; look at a model with `keras-regx report MODEL.keras`; see
     what there is with `keras-regx catalogue`. The environment variable
-    KERAS_BACKEND chooses the backend.
+    KERAS_BACKEND chooses the backend. Classes of your own are found in the modules
+    that you name with --import.
     """
+    import_all(imports)
 
 
 def report(
@@ -83,14 +82,14 @@ def report(
     """
     if before is not None and plot is None:
         raise typer.BadParameter("--before needs --plot.")
-    loaded = _load(model)
-    with _working("measuring"):
+    loaded = load(model)
+    with working("measuring"):
         result = measure(loaded)
     if plot is not None:
-        earlier = None if before is None else measure(_load(before))
-        with _working("drawing"):
-            _draw(result, plot, earlier)
-    _show(result, as_json=as_json, markdown=markdown)
+        earlier = None if before is None else measure(load(before))
+        with working("drawing"):
+            draw(result, plot, earlier)
+    show(result, as_json=as_json, markdown=markdown)
 
 
 def apply(
@@ -130,9 +129,9 @@ def apply(
     if out is None and not dry_run:
         raise typer.BadParameter("Give the file to write with --out, or --dry-run.")
     if out is not None:
-        _check_out(model, out, force=force)
-    chosen = _policy(rule or [], policy)
-    loaded = _load(model)
+        check_out(model, out, force=force)
+    chosen = read_policy(rule or [], policy)
+    loaded = load(model)
     try:
         preview = chosen.preview(loaded)
         chosen.apply(loaded, allow_unmatched=allow_unmatched)
@@ -140,8 +139,8 @@ def apply(
         python = "apply(model, allow_unmatched=True)"
         fail(str(error).replace(python, "--allow-unmatched"))
     if out is not None and not dry_run:
-        _save(loaded, out)
-    _show(preview, as_json=as_json)
+        save(loaded, out)
+    show(preview, as_json=as_json)
 
 
 def project(
@@ -152,13 +151,13 @@ def project(
     Keras projects after training steps only: averaged, loaded and initial weights
     may violate their constraints.
     """
-    _check_out(model, out, force=force)
-    loaded = _load(model)
+    check_out(model, out, force=force)
+    loaded = load(model)
     old = feasibility.violations(loaded)
     if not old:
         fail(f"{model} has no constraints: nothing to do.")
     new = feasibility.violations(feasibility.project(loaded))
-    _save(loaded, out)
+    save(loaded, out)
     rows = [{"path": path, "before": old[path], "after": new[path]} for path in old]
     moved = sum(new[path] < old[path] for path in old)
     columns = (
@@ -167,7 +166,7 @@ def project(
         Column("after", "after", "{:.4g}".format, right=True, style="bold"),
     )
     title = f"{loaded.name}: {moved} of {len(rows)} constrained weights moved"
-    _show(Table(title, columns, rows), as_json=as_json)
+    show(Table(title, columns, rows), as_json=as_json)
 
 
 def catalogue(
@@ -207,96 +206,7 @@ def catalogue(
     )
     title = f"{len(rows)} penalties and constraints"
     notes = ("keras-regx catalogue NAME explains one.",)
-    _show(Table(title, columns, rows, notes=notes), as_json=as_json)
-
-
-def fail(message: str) -> NoReturn:
-    """Say why on standard error, and exit with status 1."""
-    typer.echo(f"keras-regx: {message}", err=True)
-    raise typer.Exit(1)
-
-
-def _policy(rules: list[str], path: Path | None) -> Policy:
-    """Return the policy of the rules in a file and on the command line."""
-    try:
-        items = [] if path is None else rules_from_json(path.read_text("utf-8"))
-        items += [parse_rule(text) for text in rules]
-    except (ValueError, OSError) as error:
-        fail(str(error))
-    if not items:
-        raise typer.BadParameter("Give rules with --rule or --policy.")
-    return Policy(items)
-
-
-def _load(path: Path) -> Any:
-    try:
-        with _working(f"loading {path.name}"):
-            return load_model(path)
-    except Exception as error:  # noqa: BLE001  (whatever a broken file brings)
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        return fail(f"cannot load {path}: {reason}")
-
-
-def _check_out(model: Path, out: Path, *, force: bool) -> None:
-    """Refuse to write over the input, or over anything without `--force`."""
-    if out.suffix != ".keras":
-        raise typer.BadParameter(f"The output must end in '.keras'. Received: {out}")
-    if out.exists() and model.exists() and out.samefile(model):
-        fail(f"{out} is the input: it is never overwritten.")
-    if out.exists() and not force:
-        fail(f"{out} exists. Replace it with --force.")
-    if not out.absolute().parent.is_dir():
-        fail(f"there is no folder {out.absolute().parent}.")
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path; it becomes `path` when all is written, or is removed."""
-    folder = Path(tempfile.mkdtemp(prefix=".keras-regx-", dir=path.absolute().parent))
-    temporary = folder / path.name
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-        folder.rmdir()
-
-
-def _save(model: Any, out: Path) -> None:
-    try:
-        with _working(f"saving {out.name}"), _replacing(out) as temporary:
-            model.save(temporary)
-    except OSError as error:
-        fail(f"cannot write {out}: {error}")
-
-
-def _draw(result: Any, path: Path, before: Any) -> None:
-    try:
-        with _replacing(path) as temporary:
-            result.plot(temporary, before=before)
-    except ImportError as error:
-        fail(f"a picture needs {error.name}: pip install 'keras-regx[plot]'")
-    except (ValueError, OSError) as error:
-        fail(f"cannot draw {path}: {error}")
-
-
-def _show(table: Table, *, as_json: bool = False, markdown: bool = False) -> None:
-    """Print a table: JSON, Markdown, colours on a terminal, plain text elsewhere."""
-    if as_json:
-        typer.echo(table.to_json())
-    elif markdown:
-        typer.echo(table.to_markdown(), nl=False)
-    elif sys.stdout.isatty() and "NO_COLOR" not in os.environ:
-        Console().print(table)
-    else:
-        typer.echo(str(table))
-
-
-@contextmanager
-def _working(what: str) -> Iterator[None]:
-    """Show on a terminal that something is going on."""
-    with Console(stderr=True).status(f"{what} ..."):
-        yield
+    show(Table(title, columns, rows, notes=notes), as_json=as_json)
 
 
 def _signature(cls: type) -> str:
