@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import warnings
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
-from sklearn.datasets import load_diabetes
-from sklearn.linear_model import lasso_path
+from sklearn.datasets import load_breast_cancer, load_diabetes, make_moons
+from sklearn.linear_model import LogisticRegression, lasso_path
 
 from keras_regx import regularization_path
 from keras_regx.path import PathPoint, RegularizationPath
@@ -171,6 +173,191 @@ def test_minibatches_and_cold_starts() -> None:
     cold = small_path([1.0, 0.5], warm_start=False)
     warm = small_path([1.0, 0.5])
     np.testing.assert_allclose(cold.norms(), warm.norms(), atol=1e-4)
+
+
+def diabetes() -> tuple[Any, Any]:
+    """Return the diabetes data, standardized, with a target of one column."""
+    x, y = load_diabetes(return_X_y=True, scaled=False)
+    x, y = (x - x.mean(0)) / x.std(0), (y - y.mean()) / y.std()
+    return x, y[:, None]
+
+
+def test_default_solver_gives_the_lasso_path() -> None:
+    """With no arguments but the data: scikit-learn's zeros and coefficients."""
+    x, y = diabetes()
+    path = regularization_path(
+        lambda: linear(10), (x, y), L1(1.0), 8, min_ratio=1e-2, progress=False
+    )
+    alphas = np.abs(x.T @ y).max() / len(y) * np.geomspace(1.0, 1e-2, 8)
+    _, expected, _ = lasso_path(x, y[:, 0], alphas=alphas, tol=1e-12, max_iter=100_000)
+    np.testing.assert_allclose(path.factors / 2, alphas, rtol=1e-5)
+    np.testing.assert_allclose(path.norms().T, expected, atol=1e-4)
+    # At the strongest factor the first coefficient is zero up to rounding.
+    assert ((path.norms().T == 0) == (expected == 0))[:, 1:].all()
+    assert all(point.converged and point.residual <= 1e-2 for point in path)
+
+
+def cancer() -> tuple[Any, Any]:
+    """Return the breast cancer data, standardized."""
+    x, y = load_breast_cancer(return_X_y=True)
+    return (x - x.mean(0)) / x.std(0), y.astype("float32")[:, None]
+
+
+def test_default_solver_gives_sparse_logistic_regression() -> None:
+    """scikit-learn's zeros and coefficients, for a loss that is no square."""
+    x, y = cancer()
+    factors = np.abs(x.T @ (y - y.mean())).max() / len(y) * np.array([0.5, 0.1, 0.03])
+    path = regularization_path(
+        lambda: linear(30, activation="sigmoid"),
+        (x, y),
+        L1(1.0),
+        factors,
+        loss="binary_crossentropy",
+        progress=False,
+    )
+    for point, row in zip(path, path.norms(), strict=True):
+        oracle = LogisticRegression(
+            l1_ratio=1, C=1 / (point.factor * len(y)), solver="saga", tol=1e-9
+        )
+        expected = oracle.set_params(max_iter=100_000).fit(x, y[:, 0]).coef_[0]
+        np.testing.assert_allclose(row, expected, atol=2e-4)
+        assert ((row == 0) == (expected == 0)).all()
+        assert point.converged
+
+
+def kkt(x: Any, y: Any, point: PathPoint) -> float:
+    """Return the violation of lasso's optimality condition, over the factor."""
+    kernel, bias = (np.asarray(w, "float64") for w in point.weights)
+    slope = 2 * x.T @ (x @ kernel + bias - y) / len(y)
+    at_zero = np.maximum(np.abs(slope) - point.factor, 0)
+    elsewhere = np.abs(slope + point.factor * np.sign(kernel))
+    return np.where(kernel == 0, at_zero, elsewhere).max() / point.factor
+
+
+def test_residual_is_the_violation_of_the_optimality_condition() -> None:
+    """Of fits that have not converged, under the default solver and another."""
+    x, y = regression(40, 8, 3)
+    for optimizer in (None, KO.SGD(0.02)):
+        with pytest.warns(UserWarning, match="limit of 7 steps"):
+            path = small_path([2.0, 0.5], optimizer=optimizer, steps=7)
+        for point in path:
+            assert point.residual == pytest.approx(kkt(x, y, point), rel=1e-3)
+            assert not point.converged
+            assert point.steps == 7
+
+
+def test_residual_of_a_penalty_in_the_loss() -> None:
+    """`method="loss"`: the condition is the same; without a prox, the gradient."""
+    x, y = regression(40, 8, 3)
+    with pytest.warns(UserWarning, match="limit of 7 steps"):
+        path = small_path([2.0, 0.5], method="loss", steps=7)
+    for point in path:
+        assert point.residual == pytest.approx(kkt(x, y, point), rel=1e-3)
+    with pytest.warns(UserWarning, match="limit of 7 steps"):
+        path = regularization_path(
+            lambda: linear(8, outputs=2),
+            (x, np.hstack([y, -y])),
+            OrthogonalRegularizer(1.0, mode="columns"),
+            [0.5],
+            method="loss",
+            optimizer=KO.SGD(0.01),
+            steps=7,
+            progress=False,
+        )
+    assert path[0].residual > 0.01
+
+
+def test_limit_of_steps_is_said() -> None:
+    """The warning names factors and residuals; the tolerance decides."""
+    with pytest.warns(UserWarning, match=r"2 of 2 fits.*limit of 5 steps.*2 \(residual"):
+        path = small_path([2.0, 1.0], optimizer=None, steps=5)
+    assert [point.converged for point in path] == [False, False]
+    loose = small_path([2.0, 1.0], optimizer=None, steps=5, tolerance=1e3)
+    assert all(point.converged for point in loose)
+
+
+def test_convergence_is_shown_and_kept(tmp_path: Any) -> None:
+    """In the table, in JSON, and in the folder of finished fits."""
+    arguments = {"optimizer": KO.SGD(0.02), "steps": 9, "checkpoint": tmp_path}
+    with pytest.warns(UserWarning, match="limit"):
+        first = small_path([2.0, 1.0], **arguments)
+    with pytest.warns(UserWarning, match="limit"):
+        again = small_path([2.0, 1.0], **arguments)
+    assert [p.residual for p in again] == [p.residual for p in first]
+    assert "Residual" in str(first)
+    assert "Converged" in str(first)
+    rows = json.loads(first.table().to_json())["rows"]
+    assert [row["converged"] for row in rows] == [False, False]
+    assert [row["residual"] for row in rows] == [p.residual for p in first]
+    assert [row["steps"] for row in rows] == [9, 9]
+
+
+@pytest.mark.slow
+def test_folder_of_an_older_run(tmp_path: Any) -> None:
+    """A fit that was kept without a residual is measured when it is read."""
+    arguments = {"optimizer": None, "checkpoint": tmp_path}
+    first = small_path([2.0], **arguments)
+    file = tmp_path / "path" / "point0.npz"
+    with np.load(file) as kept:
+        older = {name: kept[name] for name in kept.files if name != "residual"}
+    np.savez(file, **older)
+    again = small_path([2.0], **arguments)
+    assert again[0].converged
+    np.testing.assert_array_equal(again.norms(), first.norms())
+
+
+def moons_network() -> Any:
+    """Return a network of three penalized layers, for two inputs."""
+    inputs = keras.Input((2,))
+    hidden = keras.layers.Dense(8, "tanh")(inputs)
+    hidden = keras.layers.Dense(8, "tanh")(hidden)
+    return keras.Model(inputs, keras.layers.Dense(1, "sigmoid")(hidden))
+
+
+def entropy(path: RegularizationPath, x: Any, y: Any, index: int) -> float:
+    """Return the loss of a point of `moons_network`, by NumPy in float64."""
+    h = np.asarray(x, "float64")
+    *hidden, kernel, bias = (np.asarray(w, "float64") for w in path[index].weights)
+    for w, b in zip(hidden[::2], hidden[1::2], strict=True):
+        h = np.tanh(h @ w + b)
+    logit = h @ kernel + bias
+    return float(np.mean(np.logaddexp(0, logit) - y * logit))
+
+
+@pytest.mark.parametrize(
+    "factors", [6, pytest.param([0.1, 0.02, 0.004, 5e-4], marks=pytest.mark.slow)]
+)
+def test_path_of_a_network_never_sits_at_the_saddle(factors: Any) -> None:
+    """From no weights to many; zero only where zero has the smaller objective."""
+    x, y = make_moons(200, noise=0.2, random_state=0)
+    y = y[:, None].astype("float32")
+    keras.utils.set_random_seed(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Some of these fits may be slow to settle.
+        path = regularization_path(
+            moons_network,
+            (x, y),
+            L1(1.0),
+            factors,
+            loss="binary_crossentropy",
+            steps=500,
+            progress=False,
+        )
+    assert list(path.factors) == sorted(path.factors, reverse=True)
+    nonzero = [point.nonzero for point in path]
+    assert nonzero[0] == 0
+    assert nonzero[-1] >= 20
+    share = y.mean()
+    chance = -(share * np.log(share) + (1 - share) * np.log(1 - share))
+    sizes = np.abs(path.norms()).sum(1)
+    for index, point in enumerate(path):
+        objective = entropy(path, x, y, index) + point.factor * sizes[index]
+        assert objective <= chance + 1e-4
+        # A point at zero would be beaten by its neighbour's weights otherwise.
+        if not point.nonzero and index + 1 < len(path):
+            loss = entropy(path, x, y, index + 1)
+            assert loss + point.factor * sizes[index + 1] >= chance - 1e-4
+    assert entropy(path, x, y, len(path) - 1) < 0.35
 
 
 def made_up(*, scored: bool) -> RegularizationPath:

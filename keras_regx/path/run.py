@@ -1,8 +1,10 @@
 """The function that fits a whole path, with folds, patience and a progress bar."""
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from keras_regx._core import validation as check
 from keras_regx.path.data import OWNER, Data, as_arrays, splits_of
 from keras_regx.path.fitting import Fitter
 from keras_regx.path.result import PathPoint, RegularizationPath
+from keras_regx.path.session import Session
+from keras_regx.path.strongest import strongest
 from keras_regx.regularizers import Regularizer
 from keras_regx.regularizers import get as get_regularizer
 
@@ -30,7 +34,7 @@ def regularization_path(
     optimizer: Any = None,
     steps: int = 1000,
     batch_size: int | None = None,
-    tolerance: float = 1e-6,
+    tolerance: float = 1e-2,
     min_ratio: float = 1e-3,
     validation: float | tuple[Any, Any] | None = None,
     patience: int | None = None,
@@ -110,48 +114,83 @@ def regularization_path(
         check.integer(OWNER, "patience", patience, minimum=1)
     seed = check.integer(OWNER, "seed", seed, minimum=0)
     min_ratio = check.number(OWNER, "min_ratio", min_ratio, above=0, below=1)
-    if batch_size is None:
-        batch_size = len(x)
+    batch_size = _batch_size(batch_size, len(x), optimizer)
     fitter = Fitter(
         build=build,
         penalty=_penalty(regularizer, method),
         pattern=pattern,
         method=method,
         loss=keras.losses.get(loss),
-        optimizer=keras.optimizers.get(optimizer or keras.optimizers.Adam(0.01)),
+        optimizer=None if optimizer is None else keras.optimizers.get(optimizer),
         steps=check.integer(OWNER, "steps", steps, minimum=1),
-        batch_size=check.integer(OWNER, "batch_size", batch_size, minimum=1),
+        batch_size=batch_size,
         tolerance=check.number(OWNER, "tolerance", tolerance, minimum=0),
         seed=seed,
         warm_start=check.boolean(OWNER, "warm_start", warm_start),
     )
     training, splits = splits_of((x, y), validation, seed)
+    main = fitter.session(training)
     if isinstance(factors, Integral):
         count = check.integer(OWNER, "factors", factors, minimum=2)
-        values = fitter.strongest(training) * np.geomspace(1.0, min_ratio, count)
+        values = strongest(main) * np.geomspace(1.0, min_ratio, count)
     else:
         values = _falling(factors)
     folders = len(splits) if len(splits) != 1 else 0
     total = len(values) * (folders + 1)
     with _progress_bar(total, shown=progress) as tick:
 
-        def run(part: Data, held_out: Data | None, name: str) -> list[PathPoint]:
+        def run(session: Session, held_out: Data | None, name: str) -> list[PathPoint]:
             folder = None if checkpoint is None else Path(checkpoint) / name
             end_early = patience if len(splits) == 1 else None
-            points = fitter.run(values, part, held_out, folder, tick)
+            points = fitter.run(session, values, held_out, folder, tick)
             return list(_until(points, end_early))
 
         if len(splits) == 1:
-            points = run(*splits[0], "path")
+            points = fitted = run(main, splits[0][1], "path")
         else:
-            folds = [run(*split, f"fold{i}") for i, split in enumerate(splits)]
-            points = run(training, None, "path")
+            folds = [
+                run(fitter.session(part), held_out, f"fold{i}")
+                for i, (part, held_out) in enumerate(splits)
+            ]
+            points = run(main, None, "path")
+            fitted = [*points, *chain(*folds)]
             if folds:
                 points = [
                     _scored(p, fold) for p, *fold in zip(points, *folds, strict=True)
                 ]
                 points = list(_until(points, patience))
+    _say_what_has_not_converged(fitted, fitter.steps, fitter.tolerance)
+    points = sorted(points, key=lambda point: -point.factor)
     return RegularizationPath(points, repr(regularizer))
+
+
+def _batch_size(value: int | None, samples: int, optimizer: Any) -> int:
+    """Return how many samples a step sees."""
+    if value is None:
+        return samples
+    size = check.integer(OWNER, "batch_size", value, minimum=1)
+    if optimizer is None and size < samples:
+        expected = "None with the default solver, which takes all data at once, or an"
+        check.fail(OWNER, "batch_size", f"{expected} `optimizer`", value)
+    return size
+
+
+def _say_what_has_not_converged(
+    points: Iterable[PathPoint], steps: int, tolerance: float
+) -> None:
+    """Warn of fits that are no solutions, by factor and residual; of folds too."""
+    points = list(points)
+    failed = [point for point in points if not point.converged]
+    if not failed:
+        return
+    listed = ", ".join(f"{p.factor:.4g} (residual {p.residual:.2g})" for p in failed)
+    warnings.warn(
+        f"{len(failed)} of {len(points)} fits of regularization_path ended at the "
+        f"limit of {steps} steps with a residual above the tolerance, {tolerance:g}. "
+        f"They are no solutions: raise `steps`, or choose another optimizer. "
+        f"Factors: {listed}.",
+        stacklevel=3,
+    )
 
 
 def _falling(factors: Any) -> np.ndarray:
