@@ -6,12 +6,28 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_regx.regularizers.base import Regularizer, unscaled
+
 Tensors = Sequence[Any]
 
 # Curvature is read off gradients: only over a move that rounding cannot imitate.
-SMALLEST_MOVE = 3e-5
+SMALLEST_MOVE = 1e-5
 # The ratio of two norms is below the largest curvature: a little is added.
 MARGIN = 1.05
+# What has been seen of the curvature counts less with every step.
+FADING = 0.99
+# It goes on to this share of what is enough, where rounding lets it.
+AIM = 1e-4
+# A violation is rounded to so much, times curvature and largest weight.
+ROUNDING = 1.2e-7
+
+
+class InLoss:
+    """Stands for a penalty that is part of the loss: nothing is left for a prox."""
+
+    def prox(self, x: Any, step_size: Any) -> Any:  # noqa: ARG002
+        """Return `x`."""
+        return x
 
 
 class Fista(keras.optimizers.Optimizer):
@@ -55,6 +71,7 @@ class Fista(keras.optimizers.Optimizer):
         self.slopes = self.add_optimizer_variables(variables, "slope")
         self.factor = self._number("factor")
         self.target = self._number("target")
+        self.enough = self._number("enough")
         self.held = self._number("held")
         self.curvature = self._number("curvature")
         self.theta = self._number("theta")
@@ -66,18 +83,20 @@ class Fista(keras.optimizers.Optimizer):
         return self.add_variable((), name=name, dtype="float32")
 
     def begin(
-        self, factor: float, target: float, *, held: bool = False, frozen: bool = False
+        self, factor: float, enough: float, *, held: bool = False, frozen: bool = False
     ) -> None:
         """Start from the weights as they are, with what is known of the curvature.
 
         Args:
             factor: What multiplies the penalty.
-            target: Violation at which to settle.
+            enough: Violation that is small enough. The aim is far below it, as far as
+                rounding allows.
             held: Whether the penalized weights stay at zero, whatever the penalty.
             frozen: Whether all weights stay: steps only measure.
         """
         self.factor.assign(factor)
-        self.target.assign(target)
+        self.enough.assign(enough)
+        self.target.assign(AIM * enough)
         self.held.assign(float(held))
         self.theta.assign(1.0)
         self.outcome.assign([float(frozen), 0.0, 0.0])
@@ -111,8 +130,9 @@ class Fista(keras.optimizers.Optimizer):
             for v, p, g in zip(self._trainable_variables, points, slopes, strict=True)
         ]
         gaps = [p - e for p, e in zip(points, ends, strict=True)]
-        residual, violation, target = self._violations(gaps, slopes, curvature)
-        target = self._floor(target, points, curvature)
+        residual, others = self._violations(points, slopes, gaps, curvature)
+        violation = ops.maximum(others, ops.where(self.held > 0, 0.0, residual))
+        target = self._goal(points, slopes, curvature)
         is_near = violation <= target
         is_plain = self.theta < 1.7  # Of 1, 1.62, 2.19, ...: the first two are at y = x.
         before = self.outcome[0] > 0
@@ -160,15 +180,13 @@ class Fista(keras.optimizers.Optimizer):
         # The guess moves the weights by a thousandth, and comes down by and by.
         guess = ops.maximum(_norm(slopes) / (1e-3 * ops.maximum(length, 1.0)), 1e-3)
         rough = self.is_rough > 0
-        lowest = ops.where(ops.logical_and(rough, is_seen), old / 4, old)
+        falling = ops.where(rough, old / 4, FADING * old)
+        is_far = self.outcome[2] > self.enough
+        lowest = ops.where(ops.logical_or(is_seen, is_far), falling, old)
         is_rough = ops.logical_and(rough, measured < old / 4)
         is_rough = ops.logical_and(rough, ops.logical_or(is_first, is_rough))
         new = ops.where(is_first, guess, ops.maximum(measured, lowest))
         return new, ops.cast(is_rough, "float32")
-
-    def _floor(self, target, points, curvature):
-        largest = [ops.max(ops.abs(p)) for p in points]
-        return ops.maximum(target, 1.2e-7 * curvature * ops.max(ops.stack(largest)))
 
     def _end(self, variable: Any, moved: Any, step: Any) -> Any:
         """Return the end of a proximal step of a variable from where it has moved."""
@@ -179,31 +197,62 @@ class Fista(keras.optimizers.Optimizer):
         return moved if variable.constraint is None else variable.constraint(moved)
 
     def _violations(
-        self, gaps: Tensors, slopes: Tensors, curvature: Any
-    ) -> tuple[Any, Any, Any]:
-        """Return the residual over penalized weights, that over all, and the target."""
-        penalized, others, steepest = 0.0, 0.0, 0.0
-        for variable, gap, slope in zip(
-            self._trainable_variables, gaps, slopes, strict=True
+        self, points: Tensors, slopes: Tensors, gaps: Tensors, curvature: Any
+    ) -> tuple[Any, Any]:
+        """Return the largest violation over penalized weights, and over the others."""
+        largest: dict[bool, Any] = {True: _scalar(0.0), False: _scalar(0.0)}
+        for variable, point, slope, gap in zip(
+            self._trainable_variables, points, slopes, gaps, strict=True
         ):
-            largest = ops.cast(ops.max(ops.abs(gap)), "float32") * curvature
-            if self._penalty_of(variable) is None:
-                others = ops.maximum(others, largest)
-            else:
-                penalized = ops.maximum(penalized, largest)
-                steepest = ops.maximum(
-                    steepest, ops.cast(ops.max(ops.abs(slope)), "float32")
-                )
-        others, penalized = _scalar(others), _scalar(penalized)
-        is_held = self.held > 0
-        everywhere = ops.where(is_held, others, ops.maximum(others, penalized))
-        # Held at zero, the gradient of what is held gives the scale.
-        target = ops.maximum(self.target, ops.where(is_held, 1e-4 * _scalar(steepest), 0.0))
-        return penalized, everywhere, target
+            penalty = self._penalty_of(variable)
+            violation = gap * ops.cast(curvature, gap.dtype)
+            if variable.constraint is None:
+                violation = self._exact(penalty, point, slope, violation)
+            is_penalized = penalty is not None
+            largest[is_penalized] = ops.maximum(largest[is_penalized], _size(violation))
+        return largest[True], largest[False]
+
+    def _exact(self, penalty: Any, point: Any, slope: Any, violation: Any) -> Any:
+        """Return the violation where a formula has it, free of the rounding of `y`."""
+        if penalty is None or isinstance(penalty, InLoss):
+            return slope
+        known = l1_l2(penalty)
+        if known is None:
+            return violation
+        l1, l2 = (ops.cast(self.factor * factor, point.dtype) for factor in known)
+        at_zero = ops.maximum(ops.abs(slope) - l1, 0)
+        elsewhere = slope + l1 * ops.sign(point) + 2 * l2 * point
+        return ops.where(point == 0, at_zero, elsewhere)
+
+    def _goal(self, points: Tensors, slopes: Tensors, curvature: Any) -> Any:
+        """Return the violation at which to settle: the target, or what rounding leaves.
+
+        Held at zero, the gradient of what is held gives the scale.
+        """
+        largest = ops.max(ops.stack([_size(point) for point in points]))
+        steepest = [
+            _size(slope)
+            for variable, slope in zip(self._trainable_variables, slopes, strict=True)
+            if self._penalty_of(variable) is not None
+        ]
+        scale = ops.where(self.held > 0, 1e-6 * ops.max(ops.stack(steepest)), 0.0)
+        rounding = ops.minimum(ROUNDING * curvature * largest, self.enough)
+        return ops.maximum(ops.maximum(self.target, scale), rounding)
+
+
+def l1_l2(penalty: Any) -> tuple[float, float] | None:
+    """Return `(l1, l2)` if the penalty is `l1 ||x||_1 + l2 ||x||^2`, or None."""
+    inner, factor = unscaled(penalty)
+    known = inner._l1_l2() if isinstance(inner, Regularizer) else None  # noqa: SLF001
+    return None if known is None else (factor * known[0], factor * known[1])
 
 
 def _scalar(value: Any) -> Any:
     return ops.convert_to_tensor(value, "float32")
+
+
+def _size(tensor: Any) -> Any:
+    return ops.cast(ops.max(ops.abs(tensor)), "float32")
 
 
 def _minus(left: Tensors, right: Tensors) -> list[Any]:

@@ -9,11 +9,10 @@ from keras import ops
 
 from keras_regx.path.data import Batches, Data
 from keras_regx.path.dial import Dial
-from keras_regx.path.fista import Fista
+from keras_regx.path.fista import Fista, InLoss
 
-# The default solver goes on to this share of the tolerance, where rounding lets it.
-AIM = 1e-4
-# And for so many steps more at most, or twice as many as the tolerance took.
+# The default solver goes on below the tolerance for so many steps more at most, or
+# for twice as many as the tolerance took.
 POLISH = 300
 # A user's optimizer is looked at whenever it has made so many steps.
 EVERY = 25
@@ -26,14 +25,6 @@ class Trainer(Protocol):
 
     def solve(self, factor: float, tolerance: float, limit: int) -> int:
         """Fit from the weights as they are; return the number of steps."""
-
-
-class InLoss:
-    """Stands for a penalty that is part of the loss: nothing is left for a prox."""
-
-    def prox(self, x: Any, step_size: Any) -> Any:  # noqa: ARG002
-        """Return `x`."""
-        return x
 
 
 class Solver:
@@ -81,23 +72,24 @@ class Solver:
             held: Whether the penalized weights stay where they are, at zero.
         """
         start = self.model.get_weights()
-        enough = 0.0 if held else tolerance * _unit(factor)
-        self._begin(factor, AIM * enough, held=held)
+        enough = tolerance * _unit(factor)
+        self._begin(factor, enough, held=held)
         last, taken = limit, 0
         while taken < last:
             settled, _, violation = self._step()
             taken += 1
             if settled or not np.isfinite(violation):
                 break
-            if last == limit and violation <= enough:
+            if last == limit and not held and violation <= enough:
                 last = min(limit, taken + max(POLISH, 2 * taken))
         self.optimizer.rest()
         _, residual, violation = self._step()
         self.residual = residual / _unit(factor)
+        if not violation <= enough:
+            self.optimizer.forget()  # The curvature that was seen may be to blame.
         if not np.isfinite(violation):
             self.residual = float("inf")
             self.model.set_weights(start)
-            self.optimizer.forget()
         return taken
 
     def measure(self, weights: Sequence[Any], factor: float) -> tuple[float, float]:
@@ -120,8 +112,8 @@ class Solver:
         slopes = self.optimizer.slopes
         return [ops.convert_to_tensor(slopes[index(v)]) for v in self.penalized]
 
-    def _begin(self, factor: float, target: float, **flags: bool) -> None:
-        self.optimizer.begin(factor, target, **flags)
+    def _begin(self, factor: float, enough: float, **flags: bool) -> None:
+        self.optimizer.begin(factor, enough, **flags)
         for dial in self.dials:
             dial.set(factor)
 
