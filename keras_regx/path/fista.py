@@ -1,25 +1,25 @@
 """Accelerated proximal gradient steps, as a Keras optimizer that measures itself."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_regx.regularizers.base import Regularizer, unscaled
 
-Tensors = Sequence[Any]
-
-# Curvature is read off gradients: only over a move that rounding cannot imitate.
-SMALLEST_MOVE = 1e-5
-# The ratio of two norms is below the largest curvature: a little is added.
-MARGIN = 1.05
-# What has been seen of the curvature counts less with every step.
-FADING = 0.99
 # It goes on to this share of what is enough, where rounding lets it.
 AIM = 1e-4
 # A violation is rounded to so much, times curvature and largest weight.
 ROUNDING = 1.2e-7
+# Curvature is read off gradients: only over a move that rounding cannot imitate.
+SMALLEST_MOVE = 1e-5
+# The ratio of two norms is below the largest curvature: a little is added.
+MARGIN = 1.05
+# What has been seen of the curvature counts less with every step, and much less
+# where momentum pointed uphill.
+FADING, UPHILL = 0.99, 0.9
 
 
 class InLoss:
@@ -33,22 +33,27 @@ class InLoss:
 class Fista(keras.optimizers.Optimizer):
     """Minimizes loss + factor f on full batches, and says how far it has come.
 
-        x+ = prox_{t factor f}(y - t grad loss(y)),    t = 1 / L
-        y+ = x+ + (theta - 1) / theta+ (x+ - x),       theta+ = (1 + sqrt(1 + 4 theta^2)) / 2
+        x+ = prox_{t factor f}(y - t g),  g = grad loss(y),  t = 1 / L
+        y+ = x+ + (theta - 1) / theta+ (x+ - x)
+        theta+ = (1 + sqrt(1 + 4 theta^2)) / 2
 
     The model's variables hold `y`, where Keras takes the gradient; `x` is kept here.
-    Momentum starts anew (`y+ = x+`) where it points uphill. `L` is the largest ratio
-    of a change of the gradient to the change of the weights that has been seen, a
-    little less after each new start; the first step is tiny and only measures it.
+    Momentum starts anew (`y+ = x+`, `theta+ = 1`) where it points uphill. `L` is the
+    largest ratio of a change of the gradient to the change of the weights that has
+    been seen, where older ones count a little less. The first step is tiny and
+    only measures it.
 
-    What is measured is the prox-gradient map `|y - x+| / t`, zero exactly at a
-    solution: for L1 `max(|g| - factor, 0)` at a zero entry and
-    `|g + factor sign(w)|` at another. The optimizer settles, and moves no more, where
-    the largest entry is at most `target`, without momentum, so that `y = x`.
+    The violation of the optimality condition is the prox-gradient map `|y - x+| / t`,
+    which is zero exactly at a solution. For `l1 ||w||_1 + l2 ||w||^2`, and without a
+    penalty, it is computed without `t`: `max(|g| - l1, 0)` where `w = 0`, else
+    `|g + l1 sign(w) + 2 l2 w|`. The optimizer settles, and moves no more, at a `y = x`
+    whose largest violation is far below what is enough, or as low as rounding
+    allows.
 
-    Weights that are not penalized take the same step without a prox; a constraint
-    is applied to every `x+`. Everything is a variable, so that one compiled step
-    serves all factors.
+    Weights without a penalty take the same step without a prox; a constraint is
+    applied to every `x+`. Whatever changes is a variable, so that one compiled step
+    serves all factors; all weights are one long vector, since eager PyTorch pays
+    for every operation.
 
     Args:
         penalty_of: Function from a variable to its penalty, None for no penalty.
@@ -62,25 +67,36 @@ class Fista(keras.optimizers.Optimizer):
         self._penalty_of = penalty_of
 
     def build(self, variables: list[Any]) -> None:
-        """Create the state: three numbers a weight, and a few more."""
+        """Create the state: three numbers a weight, what it is, and a few more."""
         if self.built:
             return
         super().build(variables)
-        self.ends = self.add_optimizer_variables(variables, "end")
-        self.points = self.add_optimizer_variables(variables, "point")
-        self.slopes = self.add_optimizer_variables(variables, "slope")
+        self.x = self._vector("x")
+        self.y = self._vector("y")
+        self.slope = self._vector("slope")
+        kinds = [_kind(variable, self._penalty_of(variable)) for variable in variables]
+        self.is_penalized = self._vector("is_penalized", [k[0] for k in kinds])
+        self.is_exact = self._vector("is_exact", [k[1] for k in kinds])
+        self.l1 = self._vector("l1", [k[2] for k in kinds])
+        self.l2 = self._vector("l2", [k[3] for k in kinds])
         self.factor = self._number("factor")
-        self.target = self._number("target")
         self.enough = self._number("enough")
         self.held = self._number("held")
         self.curvature = self._number("curvature")
+        self.is_guess = self._number("is_guess")
         self.theta = self._number("theta")
-        self.is_rough = self._number("is_rough")
         # Whether it has settled, residual over the penalized weights, over all.
         self.outcome = self.add_variable((3,), name="outcome", dtype="float32")
 
     def _number(self, name: str) -> Any:
         return self.add_variable((), name=name, dtype="float32")
+
+    def _vector(self, name: str, values: list[float] | None = None) -> Any:
+        sizes = [int(np.prod(v.shape)) for v in self._trainable_variables]
+        vector = self.add_variable((sum(sizes),), name=name, dtype="float32")
+        if values is not None:
+            vector.assign(np.repeat(np.array(values, "float32"), sizes))
+        return vector
 
     def begin(
         self, factor: float, enough: float, *, held: bool = False, frozen: bool = False
@@ -89,183 +105,150 @@ class Fista(keras.optimizers.Optimizer):
 
         Args:
             factor: What multiplies the penalty.
-            enough: Violation that is small enough. The aim is far below it, as far as
-                rounding allows.
+            enough: Violation that is small enough.
             held: Whether the penalized weights stay at zero, whatever the penalty.
             frozen: Whether all weights stay: steps only measure.
         """
         self.factor.assign(factor)
         self.enough.assign(enough)
-        self.target.assign(AIM * enough)
         self.held.assign(float(held))
         self.theta.assign(1.0)
         self.outcome.assign([float(frozen), 0.0, 0.0])
-        for end, variable in zip(self.ends, self._trainable_variables, strict=True):
-            end.assign(ops.convert_to_tensor(variable) + 0)
+        self.x.assign(self._flat(self._trainable_variables))
 
     def forget(self) -> None:
-        """Let the next step measure the curvature as if nothing were known."""
+        """Let the next step guess the curvature as if nothing were known."""
         self.curvature.assign(0.0)
-        self.is_rough.assign(1.0)
+        self.is_guess.assign(1.0)
 
     def rest(self) -> None:
         """Leave the weights at the last `x`, and let steps only measure there."""
-        for end, variable in zip(self.ends, self._trainable_variables, strict=True):
-            variable.assign(ops.convert_to_tensor(end) + 0)
+        values = self._parts(ops.convert_to_tensor(self.x) + 0)
+        for variable, value in zip(self._trainable_variables, values, strict=True):
+            variable.assign(value)
         self.theta.assign(1.0)
         self.outcome.assign([1.0, 0.0, 0.0])
+
+    def slopes(self) -> list[Any]:
+        """Return the gradient of the loss that the last step saw, by variable."""
+        return self._parts(ops.convert_to_tensor(self.slope) + 0)
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         """Make one step."""
         if not self.built:
             self.build(list(trainable_variables))
-        points = [ops.convert_to_tensor(v) for v in self._trainable_variables]
-        slopes = [
-            ops.zeros_like(p) if g is None else ops.cast(g, p.dtype)
-            for g, p in zip(grads, points, strict=True)
-        ]
-        curvature, is_rough = self._curvature(points, slopes)
-        ends = [
-            self._end(v, p - g / ops.cast(curvature, p.dtype), 1 / curvature)
-            for v, p, g in zip(self._trainable_variables, points, slopes, strict=True)
-        ]
-        gaps = [p - e for p, e in zip(points, ends, strict=True)]
-        residual, others = self._violations(points, slopes, gaps, curvature)
-        violation = ops.maximum(others, ops.where(self.held > 0, 0.0, residual))
-        target = self._goal(points, slopes, curvature)
-        is_near = violation <= target
-        is_plain = self.theta < 1.7  # Of 1, 1.62, 2.19, ...: the first two are at y = x.
-        before = self.outcome[0] > 0
-        settled = ops.logical_or(before, ops.logical_and(is_near, is_plain))
-
-        moves = [e - ops.convert_to_tensor(x) for e, x in zip(ends, self.ends, strict=True)]
-        is_uphill = _dot(gaps, moves) > 0
-        anew = ops.logical_or(ops.logical_or(is_uphill, is_near), is_rough > 0)
+        variables = self._trainable_variables
+        y = self._flat(variables)
+        slope = self._flat(
+            [ops.zeros_like(v) if g is None else g for g, v in zip(grads, variables)]
+        )
+        curvature, is_guess = self._curvature(y, slope)
+        end = self._end(y - slope / curvature, 1 / curvature)
+        residual, violation = self._violation(y, slope, (y - end) * curvature)
+        is_near = violation <= self._goal(y, slope, curvature)
+        is_plain = self.theta < 1.7  # Of 1, 1.62, 2.19, ...: at the first two y = x.
+        settled = ops.logical_or(
+            self.outcome[0] > 0, ops.logical_and(is_near, is_plain)
+        )
+        move = end - self.x
+        is_uphill = ops.sum((y - end) * move) > 0
+        anew = ops.logical_or(ops.logical_or(is_uphill, is_near), is_guess)
         theta = ops.where(anew, 1.0, (1 + ops.sqrt(1 + 4 * ops.square(self.theta))) / 2)
         momentum = ops.where(anew, 0.0, (self.theta - 1) / theta)
-        new_points = [
-            ops.where(settled, p, e + ops.cast(momentum, p.dtype) * m)
-            for p, e, m in zip(points, ends, moves, strict=True)
-        ]
-        new_ends = [
-            ops.where(settled, p, e) for p, e in zip(points, ends, strict=True)
-        ]
-        # Every new value is known before the first is written: on PyTorch tensors
-        # share the memory of their variables.
-        pairs = [
-            *zip(self.points, [p + 0 for p in points], strict=True),
-            *zip(self.slopes, slopes, strict=True),
-            *zip(self.ends, new_ends, strict=True),
-            *zip(self._trainable_variables, new_points, strict=True),
-            (self.curvature, curvature * ops.where(is_uphill, 0.9, 1.0)),
-            (self.is_rough, is_rough),
+        values = self._parts(ops.where(settled, y, end + momentum * move))
+        outcome = ops.stack([ops.cast(settled, "float32"), residual, violation])
+        # All new values are known before the first is written: on PyTorch a tensor
+        # shares the memory of its variable.
+        updates = [
+            *zip(variables, values, strict=True),
+            (self.x, ops.where(settled, y, end)),
+            (self.y, y),
+            (self.slope, slope),
+            (self.curvature, curvature * ops.where(is_uphill, UPHILL, 1.0)),
+            (self.is_guess, ops.cast(is_guess, "float32")),
             (self.theta, theta),
-            (self.outcome, ops.stack([ops.cast(settled, "float32"), residual, violation])),
+            (self.outcome, outcome),
         ]
-        for variable, value in pairs:
+        for variable, value in updates:
             variable.assign(value)
         self._iterations.assign_add(1)
 
-    def _curvature(self, points: Tensors, slopes: Tensors) -> tuple[Any, Any]:
-        """Return the curvature for this step, and whether it is still a guess."""
-        moved = _norm(_minus(points, self.points))
-        turned = _norm(_minus(slopes, self.slopes))
-        length = _norm(points)
-        old = ops.convert_to_tensor(self.curvature)
-        is_first = old <= 0
-        is_seen = ops.logical_and(
-            moved > SMALLEST_MOVE * length, ops.logical_not(is_first)
-        )
-        measured = ops.where(is_seen, MARGIN * turned / ops.maximum(moved, 1e-30), 0.0)
-        # The guess moves the weights by a thousandth, and comes down by and by.
-        guess = ops.maximum(_norm(slopes) / (1e-3 * ops.maximum(length, 1.0)), 1e-3)
-        rough = self.is_rough > 0
-        falling = ops.where(rough, old / 4, FADING * old)
-        is_far = self.outcome[2] > self.enough
-        lowest = ops.where(ops.logical_or(is_seen, is_far), falling, old)
-        is_rough = ops.logical_and(rough, measured < old / 4)
-        is_rough = ops.logical_and(rough, ops.logical_or(is_first, is_rough))
-        new = ops.where(is_first, guess, ops.maximum(measured, lowest))
-        return new, ops.cast(is_rough, "float32")
+    def _flat(self, tensors: list[Any]) -> Any:
+        """Return one float32 vector, in memory of its own."""
+        flat = [ops.reshape(ops.cast(t, "float32"), (-1,)) for t in tensors]
+        return ops.concatenate(flat) if len(flat) > 1 else flat[0] + 0
 
-    def _end(self, variable: Any, moved: Any, step: Any) -> Any:
-        """Return the end of a proximal step of a variable from where it has moved."""
-        penalty = self._penalty_of(variable)
-        if penalty is not None:
-            end = penalty.prox(moved, step * self.factor)
-            moved = ops.where(self.held > 0, ops.zeros_like(end), end)
-        return moved if variable.constraint is None else variable.constraint(moved)
-
-    def _violations(
-        self, points: Tensors, slopes: Tensors, gaps: Tensors, curvature: Any
-    ) -> tuple[Any, Any]:
-        """Return the largest violation over penalized weights, and over the others."""
-        largest: dict[bool, Any] = {True: _scalar(0.0), False: _scalar(0.0)}
-        for variable, point, slope, gap in zip(
-            self._trainable_variables, points, slopes, gaps, strict=True
-        ):
-            penalty = self._penalty_of(variable)
-            violation = gap * ops.cast(curvature, gap.dtype)
-            if variable.constraint is None:
-                violation = self._exact(penalty, point, slope, violation)
-            is_penalized = penalty is not None
-            largest[is_penalized] = ops.maximum(largest[is_penalized], _size(violation))
-        return largest[True], largest[False]
-
-    def _exact(self, penalty: Any, point: Any, slope: Any, violation: Any) -> Any:
-        """Return the violation where a formula has it, free of the rounding of `y`."""
-        if penalty is None or isinstance(penalty, InLoss):
-            return slope
-        known = l1_l2(penalty)
-        if known is None:
-            return violation
-        l1, l2 = (ops.cast(self.factor * factor, point.dtype) for factor in known)
-        at_zero = ops.maximum(ops.abs(slope) - l1, 0)
-        elsewhere = slope + l1 * ops.sign(point) + 2 * l2 * point
-        return ops.where(point == 0, at_zero, elsewhere)
-
-    def _goal(self, points: Tensors, slopes: Tensors, curvature: Any) -> Any:
-        """Return the violation at which to settle: the target, or what rounding leaves.
-
-        Held at zero, the gradient of what is held gives the scale.
-        """
-        largest = ops.max(ops.stack([_size(point) for point in points]))
-        steepest = [
-            _size(slope)
-            for variable, slope in zip(self._trainable_variables, slopes, strict=True)
-            if self._penalty_of(variable) is not None
+    def _parts(self, flat: Any) -> list[Any]:
+        """Return a vector as tensors like the variables."""
+        variables = self._trainable_variables
+        ends = np.cumsum([int(np.prod(v.shape)) for v in variables])[:-1]
+        parts = ops.split(flat, [int(end) for end in ends]) if len(ends) else [flat]
+        return [
+            ops.cast(ops.reshape(part, v.shape), v.dtype)
+            for part, v in zip(parts, variables, strict=True)
         ]
-        scale = ops.where(self.held > 0, 1e-6 * ops.max(ops.stack(steepest)), 0.0)
-        rounding = ops.minimum(ROUNDING * curvature * largest, self.enough)
-        return ops.maximum(ops.maximum(self.target, scale), rounding)
+
+    def _curvature(self, y: Any, slope: Any) -> tuple[Any, Any]:
+        """Return the curvature for this step, and whether it is still a guess."""
+        moved, turned, length = _norm(y - self.y), _norm(slope - self.slope), _norm(y)
+        old = ops.convert_to_tensor(self.curvature) + 0
+        is_first = old <= 0
+        # The guess moves the weights by a thousandth, and comes down by and by.
+        guess = ops.maximum(_norm(slope) / (1e-3 * ops.maximum(length, 1.0)), 1e-3)
+        is_seen = ops.logical_and(
+            ops.logical_not(is_first), moved > SMALLEST_MOVE * length
+        )
+        seen = ops.where(is_seen, MARGIN * turned / ops.maximum(moved, 1e-30), 0.0)
+        was_guess = self.is_guess > 0
+        # Steps that are too small to see anything by may be so without need.
+        is_far = self.outcome[2] > self.enough
+        faded = ops.where(was_guess, old / 4, FADING * old)
+        faded = ops.where(ops.logical_or(is_seen, is_far), faded, old)
+        is_guess = ops.logical_and(was_guess, ops.logical_or(is_first, seen < old / 4))
+        return ops.where(is_first, guess, ops.maximum(seen, faded)), is_guess
+
+    def _end(self, moved: Any, step: Any) -> Any:
+        """Return the end of a proximal step, from where the gradient has led."""
+        ends = self._parts(moved)
+        for i, variable in enumerate(self._trainable_variables):
+            penalty = self._penalty_of(variable)
+            if penalty is not None:
+                end = penalty.prox(ends[i], step * self.factor)
+                ends[i] = ops.where(self.held > 0, ops.zeros_like(end), end)
+            if variable.constraint is not None:
+                ends[i] = variable.constraint(ends[i])
+        return self._flat(ends)
+
+    def _violation(self, y: Any, slope: Any, gap: Any) -> tuple[Any, Any]:
+        """Return the largest violation over the penalized weights, and over all."""
+        l1, l2 = self.factor * self.l1, self.factor * self.l2
+        at_zero = ops.maximum(ops.abs(slope) - l1, 0)
+        elsewhere = ops.abs(slope + l1 * ops.sign(y) + 2 * l2 * y)
+        exact = ops.where(ops.equal(y, 0), at_zero, elsewhere)
+        violation = ops.where(self.is_exact > 0, exact, ops.abs(gap))
+        residual = ops.max(violation * self.is_penalized)
+        others = ops.max(violation * (1 - self.is_penalized))
+        return residual, ops.maximum(others, ops.where(self.held > 0, 0.0, residual))
+
+    def _goal(self, y: Any, slope: Any, curvature: Any) -> Any:
+        """Return the violation at which to settle."""
+        rounding = ROUNDING * curvature * ops.max(ops.abs(y))
+        goal = ops.maximum(AIM * self.enough, ops.minimum(rounding, self.enough))
+        # Held at zero, the gradient over what is held gives the scale.
+        scale = 1e-6 * ops.max(ops.abs(slope * self.is_penalized))
+        return ops.where(self.held > 0, ops.maximum(scale, rounding), goal)
 
 
-def l1_l2(penalty: Any) -> tuple[float, float] | None:
-    """Return `(l1, l2)` if the penalty is `l1 ||x||_1 + l2 ||x||^2`, or None."""
-    inner, factor = unscaled(penalty)
-    known = inner._l1_l2() if isinstance(inner, Regularizer) else None  # noqa: SLF001
-    return None if known is None else (factor * known[0], factor * known[1])
+def _kind(variable: Any, penalty: Any) -> tuple[float, float, float, float]:
+    """Return: is it penalized, is its violation a formula, and that one's l1 and l2."""
+    known: tuple[float, float] | None = (0.0, 0.0)
+    if isinstance(penalty, Regularizer):
+        inner, factor = unscaled(penalty)
+        known = inner._l1_l2() if isinstance(inner, Regularizer) else None  # noqa: SLF001
+        known = None if known is None else (factor * known[0], factor * known[1])
+    is_exact = known is not None and variable.constraint is None
+    return float(penalty is not None), float(is_exact), *(known or (0.0, 0.0))
 
 
-def _scalar(value: Any) -> Any:
-    return ops.convert_to_tensor(value, "float32")
-
-
-def _size(tensor: Any) -> Any:
-    return ops.cast(ops.max(ops.abs(tensor)), "float32")
-
-
-def _minus(left: Tensors, right: Tensors) -> list[Any]:
-    return [a - ops.convert_to_tensor(b) for a, b in zip(left, right, strict=True)]
-
-
-def _dot(left: Tensors, right: Tensors) -> Any:
-    products = [
-        ops.sum(ops.cast(a, "float32") * ops.cast(b, "float32"))
-        for a, b in zip(left, right, strict=True)
-    ]
-    return ops.sum(ops.stack(products))
-
-
-def _norm(tensors: Tensors) -> Any:
-    return ops.sqrt(_dot(tensors, tensors))
+def _norm(tensor: Any) -> Any:
+    return ops.sqrt(ops.sum(ops.square(tensor)))

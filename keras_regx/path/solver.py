@@ -108,9 +108,10 @@ class Solver:
 
     def slopes(self) -> list[Any]:
         """Return the gradient of the loss over the penalized weights, of the last step."""
-        index = self.optimizer._get_variable_index  # noqa: SLF001
-        slopes = self.optimizer.slopes
-        return [ops.convert_to_tensor(slopes[index(v)]) for v in self.penalized]
+        variables = self.model.trainable_variables
+        slopes = zip(variables, self.optimizer.slopes(), strict=True)
+        penalized = {id(variable) for variable in self.penalized}
+        return [slope for variable, slope in slopes if id(variable) in penalized]
 
     def _begin(self, factor: float, enough: float, **flags: bool) -> None:
         self.optimizer.begin(factor, enough, **flags)
@@ -127,13 +128,13 @@ class Solver:
         """Measure the curvature by the gradient at two points, a little apart."""
         self._step()
         variables = self.model.trainable_variables
-        slopes = [ops.convert_to_numpy(s) for s in self.optimizer.slopes]
+        slopes = [ops.convert_to_numpy(s) for s in self.optimizer.slopes()]
         before = [ops.convert_to_numpy(v).copy() for v in variables]
         length = max(1.0, _norm(before)) * 1e-3 / max(_norm(slopes), 1e-30)
         for variable, value, slope in zip(variables, before, slopes, strict=True):
             variable.assign(value - length * slope)
         self.optimizer.curvature.assign(1e-6)  # Below what is about to be measured.
-        self.optimizer.is_rough.assign(0.0)
+        self.optimizer.is_guess.assign(0.0)
         self._step()
         for variable, value in zip(variables, before, strict=True):
             variable.assign(value)
