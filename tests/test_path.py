@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression, lasso_path
 from keras_regx import regularization_path
 from keras_regx.path import PathPoint, RegularizationPath
 from keras_regx.path.fitting import Fitter
-from keras_regx.regularizers import L1, L2, OrthogonalRegularizer
+from keras_regx.regularizers import L1, L2, GroupLasso, OrthogonalRegularizer
 from tests.training import linear, regression
 
 KO = keras.optimizers
@@ -272,7 +272,9 @@ def test_residual_of_a_penalty_in_the_loss() -> None:
 
 def test_limit_of_steps_is_said() -> None:
     """The warning names factors and residuals; the tolerance decides."""
-    with pytest.warns(UserWarning, match=r"2 of 2 fits.*limit of 5 steps.*2 \(residual"):
+    with pytest.warns(
+        UserWarning, match=r"2 of 2 fits.*limit of 5 steps.*2 \(residual"
+    ):
         path = small_path([2.0, 1.0], optimizer=None, steps=5)
     assert [point.converged for point in path] == [False, False]
     loose = small_path([2.0, 1.0], optimizer=None, steps=5, tolerance=1e3)
@@ -361,6 +363,79 @@ def test_path_of_a_network_never_sits_at_the_saddle(factors: Any) -> None:
             loss = entropy(path, x, y, index + 1)
             assert loss + point.factor * sizes[index + 1] >= chance - 1e-4
     assert entropy(path, x, y, len(path) - 1) < 0.35
+
+
+@pytest.mark.slow
+def test_weight_that_multiplies_itself() -> None:
+    """A layer used twice has a saddle at zero too, though it is one weight."""
+    x = np.random.default_rng(0).normal(size=(50, 3))
+    y = x @ np.diag([4.0, 1.0, 0.25])
+
+    def twice() -> Any:
+        layer = keras.layers.Dense(3, use_bias=False)
+        inputs = keras.Input((3,))
+        return keras.Model(inputs, layer(layer(inputs)))
+
+    keras.utils.set_random_seed(0)
+    path = regularization_path(twice, (x, y), L1(1.0), 4, steps=3000, progress=False)
+    assert path[0].nonzero == 0
+    assert path[-1].nonzero >= 3
+    assert path[-1].loss < 0.01 * path[0].loss
+    assert all(point.converged for point in path)
+
+
+@pytest.mark.slow
+def test_penalties_without_a_formula() -> None:
+    """Groups satisfy their condition; the factor 0 gives least squares."""
+    x, y = regression(60, 6, 3)
+    y = np.hstack([y, x[:, :1] - y])
+    path = regularization_path(
+        lambda: linear(6, outputs=2),
+        (x, y),
+        GroupLasso(1.0, axis=0),
+        [2.0, 1.4, 0.3, 0.0],
+        progress=False,
+    )
+    assert all(point.converged for point in path)
+    assert (path.norms(axis=0) > 0).sum(1).tolist() == [0, 1, 2, 2]
+    for point in path[1:3]:
+        kernel, bias = (np.asarray(w, "float64") for w in point.weights)
+        slope = x.T @ (x @ kernel + bias - y) / len(y)  # Two outputs share the mean.
+        norms, pull = np.linalg.norm(kernel, axis=0), point.factor * np.sqrt(6)
+        for unit in range(2):
+            if norms[unit]:
+                unit_kernel = kernel[:, unit] / norms[unit]
+                np.testing.assert_allclose(
+                    slope[:, unit], -pull * unit_kernel, atol=1e-4
+                )
+            else:
+                assert np.linalg.norm(slope[:, unit]) <= pull
+    centred = x - x.mean(0)
+    expected = np.linalg.lstsq(centred, y - y.mean(0))[0]
+    np.testing.assert_allclose(path[-1].weights[0], expected, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_optimizer_of_the_users_on_a_network() -> None:
+    """Adam on batches has no points at the saddle either, and its residuals."""
+    x, y = make_moons(200, noise=0.2, random_state=0)
+    keras.utils.set_random_seed(1)
+    with pytest.warns(UserWarning, match="limit of 400 steps"):
+        path = regularization_path(
+            moons_network,
+            (x, y[:, None].astype("float32")),
+            L1(1.0),
+            [1.0, 0.001],
+            loss="binary_crossentropy",
+            optimizer=KO.Adam(0.02),
+            batch_size=50,
+            steps=400,
+            progress=False,
+        )
+    assert path[0].nonzero == 0
+    assert path[0].converged
+    assert path[1].nonzero > 10
+    assert path[1].loss < 0.3
 
 
 def made_up(*, scored: bool) -> RegularizationPath:

@@ -139,9 +139,8 @@ class Fista(keras.optimizers.Optimizer):
             self.build(list(trainable_variables))
         variables = self._trainable_variables
         y = self._flat(variables)
-        slope = self._flat(
-            [ops.zeros_like(v) if g is None else g for g, v in zip(grads, variables)]
-        )
+        pairs = zip(variables, grads, strict=True)
+        slope = self._flat([ops.zeros_like(v) if g is None else g for v, g in pairs])
         curvature, is_guess = self._curvature(y, slope)
         end = self._end(y - slope / curvature, 1 / curvature)
         residual, violation = self._violation(y, slope, (y - end) * curvature)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -50,7 +49,7 @@ class Fitter:
         return found
 
     def session(self, data: Data) -> Session:
-        """Return new models for these data: one that is fitted and one that measures."""
+        """Return new models for these data: one to be fitted, one that measures."""
         model = self.build()
         penalized = self.penalized(model)
         penalties = [(v, bind(self.penalty, Site.of_variable(v))) for v in penalized]
@@ -62,9 +61,7 @@ class Fitter:
             penalized = self.penalized(other)
             other.set_weights(model.get_weights())
             trainer = self._trainer(other, penalized, gauge, data)
-        return Session(
-            trainer, gauge, penalties, penalized, self.loss, data, self.steps
-        )
+        return Session(trainer, gauge, penalized, self.loss, self.steps)
 
     def _solver(
         self, model: Any, penalties: list[tuple[Any, Any]], data: Data, method: str
@@ -89,7 +86,7 @@ class Fitter:
         else:
             dials = [dial_in_loss(model, penalized, self.penalty)]
         model.compile(optimizer, self.loss)
-        return Given(model, gauge, data, dials, self.batch_size, self.seed)
+        return Given(model, gauge, dials, self.batch_size, self.seed)
 
     def fit(self, trainer: Trainer, factor: float) -> int:
         """Fit from the weights as they are; return the number of steps."""
@@ -110,7 +107,7 @@ class Fitter:
         """
         model = session.model
         order = list(enumerate(map(float, factors)))
-        for index, factor in reversed(order) if session.has_layers else order:
+        for index, factor in reversed(order) if session.may_be_saddle else order:
             fit = load(folder, index, factor)
             if fit is None:
                 fit = self._fit(session, factor)
@@ -145,6 +142,6 @@ class Fitter:
             model.set_weights(session.initial)
         steps = self.fit(session.trainer, factor)
         residual = session.residual(factor)
-        if session.has_layers and session.prefer_zero(factor):
+        if session.may_be_saddle and session.prefer_zero(factor):
             residual = session.measure(factor)
         return Fit(steps, residual, model.get_weights())

@@ -20,10 +20,8 @@ class Session:
     Args:
         trainer: What fits.
         gauge: What measures the optimality condition.
-        penalties: `(variable, penalty)` of the gauge's model.
-        penalized: The same variables of the trainer's model.
+        penalized: The penalized variables of the trainer's model.
         loss: Keras loss.
-        data: The data that is fitted.
         limit: Most steps of a fit.
     """
 
@@ -31,30 +29,25 @@ class Session:
         self,
         trainer: Trainer,
         gauge: Solver,
-        penalties: Sequence[tuple[Any, Any]],
         penalized: Sequence[Any],
         loss: Any,
-        data: Data,
         limit: int,
     ) -> None:
         self.trainer = trainer
         self.gauge = gauge
-        self.penalties = penalties
+        self.penalties = gauge.penalties
         self.penalized = penalized
         self.loss = loss
-        self.data = data
+        self.data = gauge.data
         self.limit = limit
         self.initial: Weights = trainer.model.get_weights()
+        # Weights that multiply each other have a saddle at zero.
+        self.may_be_saddle = len(self.penalties) > 1
 
     @property
     def model(self) -> Any:
         """The model that is fitted."""
         return self.trainer.model
-
-    @property
-    def has_layers(self) -> bool:
-        """Whether several weights are penalized, so that zero may be a saddle."""
-        return len(self.penalties) > 1
 
     def residual(self, factor: float) -> float:
         """Return how far the fit that has just ended is from optimal."""
@@ -68,7 +61,7 @@ class Session:
 
     @cached_property
     def zero(self) -> tuple[Weights, list[Any]]:
-        """The best weights of which the penalized are zero; minus the gradient there."""
+        """The best weights with those penalized at zero; minus the gradient there."""
         kept = self.gauge.model.get_weights()
         self.gauge.model.set_weights(self.initial)
         for variable, _ in self.penalties:

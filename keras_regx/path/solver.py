@@ -50,7 +50,7 @@ class Solver:
         self.data = data
         self.dials = dials
         found = {id(v): InLoss() if dials else penalty for v, penalty in penalties}
-        self.penalized = [variable for variable, _ in penalties]
+        self.penalties = penalties
         self.optimizer = Fista(lambda variable: found.get(id(variable)))
         self.optimizer.build(model.trainable_variables)
         self.optimizer.forget()
@@ -107,10 +107,10 @@ class Solver:
         return residual / _unit(factor), violation / _unit(factor)
 
     def slopes(self) -> list[Any]:
-        """Return the gradient of the loss over the penalized weights, of the last step."""
+        """Return the last gradient of the loss over the penalized weights."""
         variables = self.model.trainable_variables
         slopes = zip(variables, self.optimizer.slopes(), strict=True)
-        penalized = {id(variable) for variable in self.penalized}
+        penalized = {id(variable) for variable, _ in self.penalties}
         return [slope for variable, slope in slopes if id(variable) in penalized]
 
     def _begin(self, factor: float, enough: float, **flags: bool) -> None:
@@ -145,8 +145,7 @@ class Given:
 
     Args:
         model: Built and compiled model.
-        gauge: What measures: a `Solver` of a model of the same form.
-        data: All the data.
+        gauge: What measures, and has the data: a `Solver` of a model of the same form.
         dials: The dials of the penalty.
         batch_size: Samples a step.
         seed: Seed of the batches.
@@ -156,14 +155,12 @@ class Given:
         self,
         model: Any,
         gauge: Solver,
-        data: Data,
         dials: Sequence[Dial],
         batch_size: int,
         seed: int,
     ) -> None:
         self.model = model
         self.gauge = gauge
-        self.data = data
         self.dials = dials
         self.batch_size = batch_size
         self.seed = seed
@@ -172,7 +169,7 @@ class Given:
         """Fit from the weights as they are; return the number of steps."""
         for dial in self.dials:
             dial.set(factor)
-        batches = Batches(self.data, self.batch_size, limit, self.seed)
+        batches = Batches(self.gauge.data, self.batch_size, limit, self.seed)
         watch = _Watch(self.gauge, factor, tolerance)
         # One long epoch: beginning one costs far more than a step does.
         self.model.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=[watch])

@@ -28,15 +28,16 @@ def strongest(session: Session) -> float:
             _not_defined(f"{type(penalty).__name__} has no proximal operator")
     _, steps = session.zero
     pairs = zip(session.penalties, steps, strict=True)
-    if session.has_layers:
-        tangents = [_vanishing(penalty, step) for (_, penalty), step in pairs]
-        tangent = max((t for t in tangents if t is not None), default=0.0)
-        return max(tangent, ABOVE * _crossing(session))
     found = [_vanishing(penalty, step) for (_, penalty), step in pairs]
-    if None in found:
+    tangents = [factor for factor in found if factor is not None]
+    if len(found) == 1 and not tangents:
         _not_defined("this penalty never makes all weights zero")
-    tangent = max(f for f in found if f is not None)
-    return tangent if tangent > 0 else ABOVE * _crossing(session)
+    tangent = max(tangents, default=0.0)
+    # A single weight may multiply itself, as that of a layer used twice does.
+    session.may_be_saddle = session.may_be_saddle or tangent == 0
+    return (
+        max(tangent, ABOVE * _crossing(session)) if session.may_be_saddle else tangent
+    )
 
 
 def _crossing(session: Session) -> float:
