@@ -29,10 +29,7 @@ def main() -> None:
     data = load_diabetes()
     x, y = data.data, data.target[:, None]
     x, y = (x - x.mean(0)) / x.std(0), (y - y.mean()) / y.std()
-    sgd = keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True)
-    path = regularization_path(
-        build, (x, y), L1(1.0), 25, optimizer=sgd, steps=1500, tolerance=1e-7
-    )
+    path = regularization_path(build, (x, y), L1(1.0), 25)
     # Half the mean squared error is scikit-learn's loss: its alpha is factor / 2.
     alphas = path.factors / 2
     _, expected, _ = lasso_path(x, y[:, 0], alphas=alphas, tol=1e-10)

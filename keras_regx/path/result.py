@@ -22,6 +22,9 @@ class PathPoint:
         score: Mean validation loss, without the penalty; None without validation.
         error: Its standard error over the folds, or over the validation samples.
         steps: How many optimizer steps the fit took.
+        residual: Largest violation of the optimality condition over the penalized
+            weights, divided by the factor; see `regularization_path`.
+        converged: Whether that is at most the tolerance.
     """
 
     factor: float
@@ -31,6 +34,8 @@ class PathPoint:
     score: float | None
     error: float | None
     steps: int
+    residual: float = float("nan")
+    converged: bool = False
 
     @property
     def nonzero(self) -> int:
@@ -96,6 +101,8 @@ class RegularizationPath:
                 "score": point.score,
                 "error": point.error,
                 "steps": point.steps,
+                "residual": point.residual,
+                "converged": point.converged,
             }
             for point in self.points
         ]
@@ -106,6 +113,8 @@ class RegularizationPath:
             "score": "Validation",
             "error": "Error",
             "steps": "Steps",
+            "residual": "Residual",
+            "converged": "Converged",
         }
         columns = [
             Column(key, title, _text, right=True) for key, title in titles.items()
@@ -193,4 +202,6 @@ def _plot_scores(panel: Any, result: RegularizationPath) -> None:
 def _text(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
