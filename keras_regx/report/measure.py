@@ -10,8 +10,13 @@ from keras import ops
 
 from keras_regx._core.table import Column, Table, shape_text
 from keras_regx.models.feasibility import violation
-from keras_regx.models.penalties import shown
+from keras_regx.models.penalties import (
+    activity_penalties,
+    proximal_penalties,
+    shown,
+)
 from keras_regx.models.sites import Site, sites
+from keras_regx.models.tracking import adopt
 from keras_regx.ops.numerics import upcast
 from keras_regx.policy.layout import kernel_axes
 
@@ -29,10 +34,13 @@ class Report(Table):
     Attributes:
         rows: One dictionary per weight, in the order of the model: `path`, `shape`,
             `size`, `regularizer`, `value`, `share` (of the sum of all penalties),
+            None for a penalty that the optimizer applies by its prox, "by prox", which
+            is no part of the loss),
             `zeros`, `zero_groups` (units that are zero, None for vectors), `groups`,
             `norm`, `sigma_max` (of the matrix of shape `(fan_in, units)`),
             `constraint`, `violation` (distance to the constraint's set), `active`
-            (False for a frozen weight, whose penalty does not count).
+            (False for a frozen weight, whose penalty does not count). With inputs, one
+            more for each penalty on activations.
         total: The sum of all penalties.
         unit_norms: The Euclidean norm of each unit, ascending, by path.
     """
@@ -42,7 +50,7 @@ class Report(Table):
 
     def shown(self) -> Sequence[dict[str, Any]]:
         """Return the rows to show: those with a penalty or constraint, if any."""
-        chosen = [r for r in self.rows if r["regularizer"] or r["constraint"]]
+        chosen = [r for r in self.rows if _has_something(r)]
         return chosen or self.rows
 
     def to_dict(self) -> dict[str, Any]:
@@ -64,11 +72,12 @@ class Report(Table):
         draw(self, path, before)
 
 
-def report(model: Any) -> Report:
+def report(model: Any, x: Any = None) -> Report:
     """Measure the penalties, constraints and weights of a model.
 
     Args:
         model: Built model or layer.
+        x: Inputs of the model, to measure penalties on activations too; or `None`.
 
     Returns:
         `Report`: prints as a table.
@@ -92,14 +101,18 @@ def report(model: Any) -> Report:
     """
     found = [site for site in sites(model) if not site.state]
     unit_norms: dict[str, Any] = {}
-    rows = [_measure(site, unit_norms) for site in found]
-    total = sum(row["value"] or 0.0 for row in rows)
-    for row in rows:
-        if row["value"] is not None:
-            row["share"] = row["value"] / total if total else 0.0
-    size = sum(row["size"] for row in rows)
-    zeros = sum(row["zeros"] for row in rows)
-    count = sum(row["value"] is not None for row in rows)
+    adopt(model)
+    proximal = proximal_penalties(model)
+    rows = [_measure(site, unit_norms, proximal) for site in found]
+    if x is not None:
+        rows += [_activity(*found) for found in activity_penalties(model, x)]
+    counted = [row for row in rows if row["share"] is not None]
+    total = sum(row["value"] for row in counted)
+    for row in counted:
+        row["share"] = row["value"] / total if total else 0.0
+    size = sum(row["size"] or 0 for row in rows)
+    zeros = sum(row["zeros"] or 0 for row in rows)
+    count = len(counted)
     plural = "penalty" if count == 1 else "penalties"
     title = f"{model.name}: {size:,} weights, {count} {plural}, total {total:.4g}"
     footer = {"path": "total", "size": f"{size:,}", "value": f"{total:.4g}"}
@@ -115,8 +128,23 @@ def report(model: Any) -> Report:
     )
 
 
-def _measure(site: Site, unit_norms: dict[str, Any]) -> dict[str, Any]:
+def _activity(path: str, regularizer: Any, value: Any) -> dict[str, Any]:
+    """Return the row of a penalty on activations, which has no weights."""
+    return {
+        **dict.fromkeys(_KEYS),
+        "path": path,
+        "regularizer": shown(regularizer),
+        "value": float(ops.convert_to_numpy(value)),
+        "share": 0.0,  # Of what is not known yet.
+        "active": True,
+    }
+
+
+def _measure(
+    site: Site, unit_norms: dict[str, Any], proximal: dict[int, Any]
+) -> dict[str, Any]:
     variable = site.variable
+    by_prox = proximal.get(id(variable))
     row: dict[str, Any] = {
         "path": site.path,
         "shape": site.shape,
@@ -130,7 +158,13 @@ def _measure(site: Site, unit_norms: dict[str, Any]) -> dict[str, Any]:
     }
     if variable.regularizer is not None and site.active:
         value = variable.regularizer(variable)
-        row["value"] = None if value is None else float(ops.convert_to_numpy(value))
+        if value is not None:
+            row |= {"value": float(ops.convert_to_numpy(value)), "share": 0.0}
+    if by_prox is not None:
+        name = f"{shown(by_prox)} by prox"
+        row["regularizer"] = " + ".join(filter(None, (row["regularizer"], name)))
+        if row["value"] is None:
+            row["value"] = float(ops.convert_to_numpy(by_prox(variable)))
     if variable.constraint is not None:
         row["violation"] = violation(variable)
     weights = ops.convert_to_numpy(
@@ -187,9 +221,13 @@ def sigma_max(matrix: Any) -> float:
     return float(np.linalg.svd(matrix, compute_uv=False)[0])
 
 
+def _has_something(row: dict[str, Any]) -> bool:
+    return bool(row["regularizer"] or row["constraint"])
+
+
 def _notes(rows: list[dict[str, Any]]) -> list[str]:
     notes = []
-    bare = [r for r in rows if not (r["regularizer"] or r["constraint"])]
+    bare = [r for r in rows if not _has_something(r)]
     if bare and len(bare) < len(rows):
         entries = sum(r["size"] for r in bare)
         text = f"{len(bare)} more without penalty or constraint: {entries:,} weights."
@@ -202,7 +240,7 @@ def _notes(rows: list[dict[str, Any]]) -> list[str]:
     broken = sum(bool(r["violation"] and r["violation"] > 1e-4) for r in rows)
     if broken:
         notes.append(f"{broken} outside of the constraint: see keras_regx.project.")
-    bad = sum(not np.isfinite(r["norm"]) for r in rows)
+    bad = sum(r["norm"] is not None and not np.isfinite(r["norm"]) for r in rows)
     if bad:
         notes.append(f"{bad} with NaN or infinite entries.")
     return notes
@@ -212,7 +250,7 @@ def _shown_columns(rows: list[dict[str, Any]]) -> list[Column]:
     """Leave out the columns that say nothing about this model."""
     empty = {
         key
-        for key in ("regularizer", "value", "share", "constraint", "violation")
+        for key in _OPTIONAL
         if all(row[key] is None for row in rows)
     }
     if not any(row["zero_groups"] for row in rows):
@@ -231,6 +269,14 @@ def _percent(value: float | None) -> str:
     return "0" if value == 0 else f"{100 * value:.1f}%" if value >= 5e-4 else "<0.1%"
 
 
+def _count(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def _shape(value: Any) -> str:
+    return "" if value is None else shape_text(value)
+
+
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
 
@@ -246,15 +292,23 @@ def _bar(value: float | None, top: float) -> str:
 
 _COLUMNS = (
     Column("path", "weight", style="cyan"),
-    Column("shape", "shape", shape_text, right=True, style="dim"),
-    Column("size", "size", lambda v: f"{v:,}", right=True),
+    Column("shape", "shape", _shape, right=True, style="dim"),
+    Column("size", "size", _count, right=True),
     Column("regularizer", "penalty", style="magenta"),
     Column("value", "value", _number, right=True, style="bold"),
     Column("share", "share", style="magenta"),
-    Column("zeros", "zeros", lambda v: f"{v:,}", right=True),
+    Column("zeros", "zeros", _count, right=True),
     Column("zero_groups", "zero units", _number, right=True),
     Column("norm", "norm", _number, right=True),
     Column("sigma_max", "σ max", _number, right=True),  # noqa: RUF001  (the sign)
     Column("constraint", "constraint", style="green"),
     Column("violation", "violation", _number, right=True, style="red"),
+)
+_KEYS = (*(column.key for column in _COLUMNS), "groups")
+_OPTIONAL = (
+    "regularizer",
+    "value",
+    "share",
+    "constraint",
+    "violation",
 )
