@@ -135,9 +135,9 @@ class Anchor(Referenced):
         self.p = check.integer(self, "p", p, minimum=1, maximum=2)
         self.anchor = _array(self, "anchor", anchor)
 
-    def _value(self, x: Any) -> Any:
+    def _entries(self, x: Any) -> Any:
         gap = x - self._kept("anchor", x)
-        return self.factor * ops.sum(absolute(gap) if self.p == 1 else ops.square(gap))
+        return self.factor * (absolute(gap) if self.p == 1 else ops.square(gap))
 
     def _prox(self, x: Any, step_size: Any) -> Any:
         t = step_size * self.factor
@@ -185,9 +185,9 @@ class ElasticWeightConsolidation(Referenced):
         self.anchor = _array(self, "anchor", anchor)
         self.fisher = _array(self, "fisher", fisher, minimum=0)
 
-    def _value(self, x: Any) -> Any:
+    def _entries(self, x: Any) -> Any:
         gap = x - self._kept("anchor", x)
-        return self.factor / 2 * ops.sum(self._kept("fisher", x) * ops.square(gap))
+        return self.factor / 2 * self._kept("fisher", x) * ops.square(gap)
 
     def _prox(self, x: Any, step_size: Any) -> Any:
         t = step_size * self.factor * self._kept("fisher", x)

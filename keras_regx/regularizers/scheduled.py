@@ -60,6 +60,15 @@ class Strength(Wrapper, TrackedNumber):
         """Return the variable of the strength."""
         return {"strength": self.state}
 
+    @property
+    def entrywise(self) -> bool:
+        """Whether the terms of the penalty inside are known."""
+        return bool(getattr(self.regularizer, "entrywise", False))
+
+    def _entries(self, x: Any) -> Any:
+        terms = self.regularizer._entries(x)  # noqa: SLF001
+        return ops.cast(self.state, x.dtype) * terms
+
     def _value(self, x: Any) -> Any:
         return ops.cast(self.state, x.dtype) * ops.cast(self.regularizer(x), x.dtype)
 
@@ -153,6 +162,10 @@ class Scheduled(Strength):
     def advance_traced(self, step: Any) -> None:
         """Set the strength inside a compiled step; used by `Proximal`."""
         self.state.assign(self.at(step))
+
+    def _entries(self, x: Any) -> Any:
+        terms = super()._entries(x)
+        return terms if self._known["is_advanced"] else on_gradient(terms, self._warn)
 
     def _value(self, x: Any) -> Any:
         value = super()._value(x)
