@@ -11,6 +11,8 @@ from keras_regx.path.session import Session
 
 # A network's strongest factor is above the one at which zero becomes better by this.
 ABOVE = 1.1
+# And the smallest factor at which zero is optimal is raised by what rounding takes.
+BEYOND = 1 + 1e-5
 # Good enough for the fits by which that one is found.
 ROUGHLY = 0.1
 
@@ -35,9 +37,12 @@ def strongest(session: Session) -> float:
     tangent = max(tangents, default=0.0)
     # A single weight may multiply itself, as that of a layer used twice does.
     session.may_be_saddle = session.may_be_saddle or tangent == 0
-    return (
-        max(tangent, ABOVE * _crossing(session)) if session.may_be_saddle else tangent
-    )
+    if session.may_be_saddle:
+        crossing = _crossing(session)
+        # For a convex problem both are the same factor, and the tangent is exact.
+        if crossing > 1.02 * tangent:
+            return ABOVE * crossing
+    return BEYOND * tangent
 
 
 def _crossing(session: Session) -> float:
