@@ -140,6 +140,16 @@ def _pairs(row: Row) -> Iterator[tuple[int, int, str, str]]:
         yield i, j, row[i], row[j]
 
 
+# Saved under each backend, in tests/data, and read under all.
+OTHER_BACKENDS = [
+    Row("sequential", "deep", "policy", "other_backend"),
+    Row("functional", "joint", "policy", "other_backend"),
+    Row("nested", "anchored", "proximal", "other_backend"),
+    Row("subclassed", "deep", "policy", "other_backend"),
+    Row("functional", "scheduled", "argument", "other_backend"),
+]
+
+
 # Models ---------------------------------------------------------------------------
 
 

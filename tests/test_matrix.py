@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import pytest
 
+import keras_regx
 from tests import matrix
 from tests.matrix import Row, build, numbers, story, train
 
@@ -157,6 +158,7 @@ def test_structure(row: Row) -> None:
 FRESH = """
 import json, sys
 import keras, keras_regx
+import keras_regx
 from tests import matrix
 told = {}
 for path in sys.argv[1:]:
@@ -201,6 +203,18 @@ def told_elsewhere(tmp_path_factory: Any) -> dict[str, Any]:
 def test_fresh_process(row: Row, told_elsewhere: dict[str, Any]) -> None:
     """Another process loads the same model, and trains it on alike."""
     assert_same(*told_elsewhere[str(row)])
+
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.mark.parametrize("writer", ["jax", "tensorflow", "torch"])
+@pytest.mark.parametrize("row", matrix.OTHER_BACKENDS, ids=str)
+def test_other_backend(row: Row, writer: str) -> None:
+    """A model of any backend is the same model under this one, and trains on alike."""
+    path = DATA / f"{writer}_{row}.keras"
+    model = keras_regx.load_model(path)
+    assert_same(story(model), json.loads(path.with_suffix(".json").read_text()))
 
 
 def test_every_pair_is_in_a_row() -> None:

@@ -21,7 +21,7 @@ import keras_regx
 from keras_regx import Policy, Rule, constraints, penalties, regularizers, total_penalty
 from keras_regx.models import policies
 from tests import zoo
-from tests.backends import BACKEND
+from tests.backends import BACKEND, as_float64
 from tests.data.make_models import policy_numbers, wave
 
 if TYPE_CHECKING:
@@ -276,6 +276,29 @@ def test_model_of_another_backend(writer: str) -> None:
     (policy,) = policies(model)
     policy.remove(model)
     assert not model.losses
+
+
+@pytest.mark.parametrize("name", ["arguments", "policy"])
+def test_references_of_version_0_1_0(name: str) -> None:
+    """Anchors that version 0.1.0 saved under layers, or by path, are found."""
+    path = DATA / f"version_0_1_0_{name}.keras"
+    model = keras_regx.load_model(path)
+    expected = json.loads(path.with_suffix(".json").read_text())
+    values = [float(as_float64(v)) for v in penalties(model).values()]
+    np.testing.assert_allclose(values, list(expected["penalties"].values()), rtol=1e-5)
+    found = list(keras_regx.violations(model).values())
+    np.testing.assert_allclose(found, list(expected["violations"].values()), rtol=1e-5)
+    assert len(policies(model)) == (name == "policy")
+
+
+def test_proximal_of_version_0_1_0() -> None:
+    """Its penalties were saved by path, which a Sequential model changes."""
+    path = DATA / "version_0_1_0_proximal.keras"
+    model = keras_regx.load_model(path)
+    model.fit(wave(4, 4), wave(4, 2), epochs=3, verbose=0, shuffle=False)
+    expected = json.loads(path.with_suffix(".json").read_text())["weights"]
+    for ours, theirs in zip(model.weights, expected, strict=True):
+        np.testing.assert_allclose(as_float64(ours), theirs, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.slow
