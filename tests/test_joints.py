@@ -473,7 +473,9 @@ def test_presets(tmp_path: Path) -> None:
 def test_activity_rule() -> None:
     """A penalty on activations goes to the layers that match themselves."""
     model = net()
-    policy = Policy([Rule(layer="Dense", activity_regularizer=r.L2(0.5), exclude="head")])
+    policy = Policy(
+        [Rule(layer="Dense", activity_regularizer=r.L2(0.5), exclude="head")]
+    )
     table = policy.preview(model)
     assert [row["path"] for row in table] == ["body/activity"]
     policy.apply(model)

@@ -100,9 +100,7 @@ def test_paths_in_files(tmp_path: Any) -> None:
         own = [v for group in internals.own_variables(layer) for v in group]
         for i, variable in enumerate(own):
             stored = np.asarray(file[f"{path}/vars/{i}"])
-            np.testing.assert_array_equal(
-                stored, keras.ops.convert_to_numpy(variable)
-            )
+            np.testing.assert_array_equal(stored, keras.ops.convert_to_numpy(variable))
 
 
 def test_state_of_saving(tmp_path: Any) -> None:

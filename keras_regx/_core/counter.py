@@ -31,9 +31,11 @@ class TrackedNumber(Tenant, keras.random.SeedGenerator):
 
     Attributes:
         state: The float32 scalar variable.
+        is_adopted: Whether a model tracks it, because no layer does.
     """
 
     state: Any
+    is_adopted = False
 
     def _track(self, initial: Callable[[], Any]) -> None:
         """Create the variable; called from `__init__` of the subclass.

@@ -62,21 +62,19 @@ def adopt(model: Any) -> bool:
     places = [
         p for p in places if p.field != "regularizer" or id(p.owner) not in frozen
     ]
-    if not places:
+    if not places and not internals.tracked(model):
         return False
     layers = internals.all_layers(model)
     known = {id(item) for item in (*model.weights, *layers)}
     copies = _settle(places, known)
     for layer in layers if copies else ():
         _replace_arguments(layer, copies)
-    missing = _untracked(model, layers, places)
-    for number in missing:
-        internals.track(model, number)
+    changed = bool(copies) | _track(model, layers, places)
     optimizer = getattr(model, "optimizer", None)
     if optimizer is not None and optimizer.built:
         for reader in step_readers(model):
             reader.attach_first(optimizer)
-    return bool(copies or missing)
+    return changed
 
 
 def needs_adoption(model: Any) -> bool:
@@ -150,19 +148,33 @@ def _replace_arguments(layer: Any, copies: dict[int, Any]) -> None:
                     internals.untrack(layer, part)
 
 
-def _untracked(
-    model: Any, layers: list[Any], places: list[Holder]
-) -> list[TrackedNumber]:
-    """Return the numbers of a model that no layer of it tracks, each state once."""
+def _track(model: Any, layers: list[Any], places: list[Holder]) -> bool:
+    """Let the model track the numbers in use that no layer does, and no others.
+
+    Layers track what they were constructed with; not what was attached to a variable
+    later, nor what is inside a sum. Nothing is let go of that somebody else tracked.
+    """
+    used = _numbers(places)
     known = {id(g.state) for layer in layers for g in internals.tracked(layer)}
-    known |= {id(variable) for variable in model.variables}
-    missing = {
+    missing = [number for key, number in used.items() if key not in known]
+    for number in missing:
+        internals.track(model, number)
+        number.is_adopted = True
+    kept = {*used, *_numbers(holders(model))}  # A frozen weight may be trained again.
+    for number in list(internals.tracked(model)):
+        if getattr(number, "is_adopted", False) and id(number.state) not in kept:
+            internals.untrack(model, number)
+    return bool(missing)
+
+
+def _numbers(places: list[Holder]) -> dict[int, TrackedNumber]:
+    """Return the numbers of different states in some places."""
+    return {
         id(part.state): part
         for place in places
         for part in parts(place.value)
-        if isinstance(part, TrackedNumber) and id(part.state) not in known
+        if isinstance(part, TrackedNumber)
     }
-    return list(missing.values())
 
 
 def scheduled_penalties(model: Any) -> Iterator[tuple[str, Scheduled]]:

@@ -10,13 +10,13 @@ from keras import ops
 
 from keras_regx._core import validation as check
 from keras_regx.models import Rule, Site
-from keras_regx.policy.layout import bind
 from keras_regx.path.checkpoints import Fit, load, save
 from keras_regx.path.data import OWNER, Data
 from keras_regx.path.dial import dial_in_loss, dials_in_optimizer
 from keras_regx.path.result import PathPoint
 from keras_regx.path.session import Session, mean_loss
 from keras_regx.path.solver import Given, Solver, Trainer
+from keras_regx.policy.layout import bind
 from keras_regx.regularizers import Regularizer
 
 

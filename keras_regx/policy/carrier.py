@@ -14,7 +14,6 @@ from typing import Any
 from keras_regx import constraints, regularizers
 from keras_regx import keras_internals as internals
 from keras_regx._core.config import parts
-from keras_regx._core.counter import TrackedNumber
 from keras_regx.models.sites import LayerSite, Site, layer_sites, sites
 from keras_regx.models.tracking import adopt
 from keras_regx.policy.assignment import Assignment, assign
@@ -113,7 +112,6 @@ def attach(model: Any, policy: Any, assignment: Assignment) -> None:
     for i, before in now.items():
         target = assignment.targets[i]
         new.before.setdefault(id(subject(target)), (Reference.to(target), before))
-    numbers = _numbers(model)
     try:
         for i, values in given.items():
             write(assignment.targets[i], values, now[i] if again else None)
@@ -121,7 +119,7 @@ def attach(model: Any, policy: Any, assignment: Assignment) -> None:
     except BaseException:
         for i, before in now.items():
             restore(assignment.targets[i], before)
-        _untrack(model, except_for=numbers)
+        adopt(model)
         _hold(model, state)
         raise
 
@@ -218,27 +216,8 @@ def _set_slot(holder: Any, attribute: str, value: Any) -> None:
 def _settle(model: Any, state: Attached | None) -> None:
     """Let the model hold a state, track what changes, and see it in compiled steps."""
     adopt(model)
-    used = {
-        id(part.state)
-        for target in targets_of(model)
-        for value in read(target).values.values()
-        for part in parts(value)
-        if isinstance(part, TrackedNumber)
-    }
-    _untrack(model, except_for=used)
     _retrace(model)
     _hold(model, state)
-
-
-def _numbers(model: Any) -> set[int]:
-    """Return the `id` of every number that the model itself tracks."""
-    return {id(number.state) for number in internals.tracked(model)}
-
-
-def _untrack(model: Any, *, except_for: set[int]) -> None:
-    for number in list(internals.tracked(model)):
-        if isinstance(number, TrackedNumber) and id(number.state) not in except_for:
-            internals.untrack(model, number)
 
 
 def _retrace(model: Any) -> None:

@@ -248,11 +248,7 @@ def _notes(rows: list[dict[str, Any]]) -> list[str]:
 
 def _shown_columns(rows: list[dict[str, Any]]) -> list[Column]:
     """Leave out the columns that say nothing about this model."""
-    empty = {
-        key
-        for key in _OPTIONAL
-        if all(row[key] is None for row in rows)
-    }
+    empty = {key for key in _OPTIONAL if all(row[key] is None for row in rows)}
     if not any(row["zero_groups"] for row in rows):
         empty.add("zero_groups")
     top = max((row["share"] or 0.0 for row in rows), default=0.0) or 1.0

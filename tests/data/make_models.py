@@ -141,7 +141,7 @@ def main() -> None:
     `<backend>.keras` and `<backend>_policy.keras` were written by version 0.1.0, as was
     `version_0_1_0_*.keras`; they stay as they are.
     """
-    from tests import matrix  # noqa: PLC0415  (which imports this)
+    from tests import matrix
 
     backend = keras.backend.backend()
     for row in matrix.OTHER_BACKENDS:
