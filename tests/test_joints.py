@@ -1,4 +1,4 @@
-"""Where the parts meet: two models, loops of one's own, averages, rules, broken files."""
+"""Where the parts meet: two models, loops, averages, rules about layers, files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import threading
 import warnings
 import zipfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -26,6 +25,7 @@ from tests.training import kernel_of, linear, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 RAMP = keras.optimizers.schedules.PolynomialDecay(0.0, 8, 0.8)
 X, Y = wave(4, 3), wave(4, 2)
@@ -214,16 +214,20 @@ def tracked(model: keras.Model) -> list[int]:
     return [id(v) for v in model.variables]
 
 
+GROWING = Rule("*/kernel", regularizer=r.Scheduled(r.L2(1.0), RAMP))
+NEAR = Rule("*/kernel", constraint=c.AnchorBall(0.1))
+
+
 @pytest.mark.parametrize("trained", [False, True], ids=["built", "trained"])
 @pytest.mark.parametrize(
     "rules",
     [
-        [Rule("*/kernel", regularizer=r.Scheduled(r.L2(1.0), RAMP)), Rule("nothing", constraint="non_neg")],
-        [Rule("*/kernel", regularizer=r.Scheduled(r.L2(1.0), RAMP)), Rule("*/bias", regularizer=r.NuclearNorm(0.1))],
-        [Rule("*/kernel", constraint=c.AnchorBall(0.1)), Rule("*/bias", constraint=c.Orthogonal())],
+        [GROWING, Rule("nothing", constraint="non_neg")],
+        [GROWING, Rule("*/bias", regularizer=r.NuclearNorm(0.1))],
+        [NEAR, Rule("*/bias", constraint=c.Orthogonal())],
     ],
     ids=["unmatched", "rank", "wrong set"],
-)  # fmt: skip
+)
 def test_apply_is_all_or_nothing(rules: Any, trained: bool) -> None:
     """Whatever apply raises, the model is as before."""
     model = net(kernel_regularizer=r.L1(0.1))
@@ -473,9 +477,8 @@ def test_presets(tmp_path: Path) -> None:
 def test_activity_rule() -> None:
     """A penalty on activations goes to the layers that match themselves."""
     model = net()
-    policy = Policy(
-        [Rule(layer="Dense", activity_regularizer=r.L2(0.5), exclude="head")]
-    )
+    rule = Rule(layer="Dense", activity_regularizer=r.L2(0.5), exclude="head")
+    policy = Policy([rule])
     table = policy.preview(model)
     assert [row["path"] for row in table] == ["body/activity"]
     policy.apply(model)
