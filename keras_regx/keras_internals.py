@@ -10,6 +10,7 @@ which reads the policies that a config has; and the first and the last call of e
 
 import functools
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -175,6 +176,25 @@ def is_traced_by_jax() -> bool:
     return bool(jax_utils.is_in_jax_tracing_scope())
 
 
+@contextmanager
+def unshared() -> Iterator[None]:
+    """Let objects be serialized by value for a while.
+
+    In a whole file Keras writes an object that it has seen before as a reference to it,
+    and tells objects by their `id`: a temporary one may have that of one that is gone.
+    """
+    state = serialization_lib.global_state
+    names = [f"shared_objects/id_to_{kind}_map" for kind in ("obj", "config")]
+    before = [state.get_global_attribute(name) for name in names]
+    for name in names:
+        state.set_global_attribute(name, None)
+    try:
+        yield
+    finally:
+        for name, value in zip(names, before, strict=True):
+            state.set_global_attribute(name, value)
+
+
 # Hooks ----------------------------------------------------------------------------
 
 
@@ -196,8 +216,19 @@ def restore(obj: Any, name: str) -> None:
 
 
 def save_with_models(name: str, door: Callable[[Any], Any]) -> None:
-    """Let saving and loading find `door(model)`, a `KerasSaveable`, on every model."""
-    setattr(keras.Model, name, property(door))
+    """Let saving and loading find `door(model)`, a `KerasSaveable`, on every model.
+
+    A model keeps its own: Keras tells what it has visited by `id`, and the next of two
+    that live for a moment may have that of the first. Names with two underscores are
+    not visited.
+    """
+
+    def kept(model: Any) -> Any:
+        if "__keras_regx" not in vars(model):
+            object.__setattr__(model, "__keras_regx", door(model))
+        return vars(model)["__keras_regx"]
+
+    setattr(keras.Model, name, property(kept))
 
 
 def written_to_config(config: dict[str, Any], name: str, value: Any) -> dict[str, Any]:

@@ -133,6 +133,25 @@ def test_state_of_saving(tmp_path: Any) -> None:
     assert flags() == (False, False)
 
 
+def test_objects_by_value(tmp_path: Any) -> None:
+    """What is serialized by value is no reference, and references come back."""
+    texts = []
+
+    @keras.saving.register_keras_serializable(package="internals")
+    class Twice(layers.Layer):
+        """Serializes one object twice, by value and as it comes."""
+
+        def get_config(self) -> Any:
+            penalty = L2(0.5)
+            with internals.unshared():
+                texts.extend(keras.saving.serialize_keras_object(penalty) for _ in "ab")
+            texts.extend(keras.saving.serialize_keras_object(penalty) for _ in "ab")
+            return super().get_config()
+
+    keras.Sequential([keras.Input((3,)), Twice()]).save(tmp_path / "m.keras")
+    assert ["shared_object_id" in text for text in texts] == [False, False, True, True]
+
+
 def test_entries_of_files(tmp_path: Any) -> None:
     """An entry knows its path, and the file that it is in."""
     paths = []
@@ -174,7 +193,9 @@ def test_override() -> None:
 
 def test_hooks() -> None:
     """Every model has the property; every optimizer says when training begins."""
-    assert type(model().keras_regx).__name__ == "Door"
+    net = model()
+    assert type(net.keras_regx).__name__ == "Door"
+    assert net.keras_regx is net.keras_regx
     assert internals.carries_in_config(model())
     assert internals.carries_in_config(keras.Sequential())
 

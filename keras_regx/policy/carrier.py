@@ -14,6 +14,7 @@ from typing import Any
 from keras_regx import constraints, regularizers
 from keras_regx import keras_internals as internals
 from keras_regx._core.config import parts
+from keras_regx._core.counter import TrackedNumber
 from keras_regx.models.sites import LayerSite, Site, layer_sites, sites
 from keras_regx.models.tracking import adopt
 from keras_regx.policy.assignment import Assignment, assign
@@ -209,6 +210,9 @@ def _set(target: Target, name: str, value: Any) -> None:
 
 def _set_slot(holder: Any, attribute: str, value: Any) -> None:
     if hasattr(holder, attribute):
+        for part in parts(getattr(holder, attribute)):
+            if isinstance(part, TrackedNumber):
+                internals.untrack(holder, part)
         # Not Layer.__setattr__: a built layer tracks nothing new; the model does.
         object.__setattr__(holder, attribute, value)
 

@@ -97,11 +97,12 @@ class Door(internals.KerasSaveable):
 
     def load_assets(self, folder: str | None) -> None:
         """Read the policies that configs do not have; called by Keras."""
-        model = self._model()
+        model, left = self._model(), self._left
+        self._left = None
         path = None if folder is None else Path(folder) / _FILE
         if model is not None and path is not None and path.exists():
             read_beside_config(model, json.loads(path.read_text("utf-8")))
-            remember(model, self._left or [])
+            remember(model, left or [])
 
 
 def _is_outermost(store: Any) -> bool:
@@ -110,18 +111,22 @@ def _is_outermost(store: Any) -> bool:
 
 def remembered(model: Any) -> Iterator[tuple[dict[str, Any], Any]]:
     """Yield `(entry, array)` for everything that objects on a model remember."""
-    keys = keys_of(model)
-    for place in holders(model):
-        for i, part in enumerate(parts(place.value)):
-            for name, array in part.saved_state().items():
-                entry = {
-                    "of": keys.get(id(place.owner)),
-                    "field": place.field,
-                    "part": i,
-                    "class": type(part).__name__,
-                    "name": name,
-                }
-                yield entry, array
+    found = [
+        (place, i, part, name, array)
+        for place in holders(model)
+        for i, part in enumerate(parts(place.value))
+        for name, array in part.saved_state().items()
+    ]
+    keys = keys_of(model) if found else {}  # A walk over everything, as saving is.
+    for place, i, part, name, array in found:
+        entry = {
+            "of": keys.get(id(place.owner)),
+            "field": place.field,
+            "part": i,
+            "class": type(part).__name__,
+            "name": name,
+        }
+        yield entry, array
 
 
 def remember(model: Any, values: list[tuple[dict[str, Any], Any]]) -> None:
@@ -166,14 +171,17 @@ def _part(place: Holder, entry: dict[str, Any]) -> Any:
 
 def beside_config(model: Any) -> dict[str, Any]:
     """Return the policies that the config of a model does not have, as JSON values."""
-    keys = keys_of(model)
-    models = [
-        {"model": keys.get(id(layer), ""), **saved_policies(layer)}
+    inside = [
+        layer
         for layer in internals.all_layers(model)
         if attached(layer) is not None and not internals.carries_in_config(layer)
     ]
-    plans = [plan.saved(keys) for plan in _plans(model)]
-    return {"models": models, "proximal": plans} if models or any(plans) else {}
+    plans = _plans(model)
+    if not inside and not any(plan.matched for plan in plans):
+        return {}
+    keys = keys_of(model)
+    models = [{"model": keys[id(x)], **saved_policies(x)} for x in inside]
+    return {"models": models, "proximal": [plan.saved(keys) for plan in plans]}
 
 
 def saved_policies(model: Any) -> dict[str, Any]:
@@ -181,15 +189,16 @@ def saved_policies(model: Any) -> dict[str, Any]:
     state, keys = attached(model), keys_of(model)
     if state is None:
         return {}
-    return {
-        **_HEAD,
-        "policies": [_saved(applied, keys) for applied in state.applied],
-        "before": [
-            _saved_before(keys[i], before)
-            for i, (_, before) in state.before.items()
-            if i in keys
-        ],
-    }
+    with internals.unshared():
+        return {
+            **_HEAD,
+            "policies": [_saved(applied, keys) for applied in state.applied],
+            "before": [
+                _saved_before(keys[i], before)
+                for i, (_, before) in state.before.items()
+                if i in keys
+            ],
+        }
 
 
 def _plans(model: Any) -> list[Any]:
