@@ -263,12 +263,46 @@ def _name(case: ConstraintCase) -> str:
     return type(case.constraint).__name__
 
 
-@every_row
+@pytest.mark.parametrize(
+    ("case", "shape"), [row for row in _last() if row.values[0].constraint.min_rank > 0]
+)
 def test_rank_too_low(case: ConstraintCase, shape: Shape) -> None:
     """A tensor of too low a rank is rejected."""
     for rank in range(case.constraint.min_rank):
         with pytest.raises(ValueError, match=rf"of {_name(case)}.*rank"):
             case.constraint(ops.ones(shape[:rank]))
+
+
+# Rows whose axis, or whose argument's shape, a scalar does not have.
+NO_SCALARS = {
+    *("MaxNorm", "MinMaxNorm", "MinMaxNorm_relaxed", "UnitNorm", "UnitNorm_inputs"),
+    *("NonNegUnitNorm_inputs", "FlipSymmetric", "FlipSymmetric_turn"),
+    *("Mask", "Masked", "Masked_without_zero", "SignConstraint"),
+    *("Hyperplane", "AnchorBall_linf", "CappedSimplex"),
+}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case.id)
+        for case in CONSTRAINTS
+        if case.constraint.min_rank == 0
+    ],
+)
+def test_scalar(case: ConstraintCase) -> None:
+    """A scalar is projected, or rejected by the name of what needs more axes."""
+    scalar = ops.ones(())
+    if case.id in NO_SCALARS:
+        with pytest.raises(ValueError, match=rf"of {_name(case)}\. Expected"):
+            case.constraint(scalar)
+        return
+    projected = case.constraint(scalar)
+    assert tuple(projected.shape) == ()
+    assert np.isfinite(as_float64(projected))
+    if case.constraint.exact:  # A single number has no spread.
+        is_member = not isinstance(case.constraint, c.Standardized)
+        assert case.constraint.contains(projected) == is_member
 
 
 @pytest.mark.parametrize(
