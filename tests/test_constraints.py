@@ -317,6 +317,7 @@ def test_axis_out_of_range(case: ConstraintCase) -> None:
         type(case.constraint)(**arguments)(ops.ones(case.shapes[-1]))
 
 
+@pytest.mark.optimized
 @pytest.mark.slow
 @every_row
 def test_compiled_equals_eager(case: ConstraintCase, shape: Shape) -> None:

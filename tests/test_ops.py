@@ -365,6 +365,7 @@ def test_value(row: Case, dtype: str) -> None:
     np.testing.assert_allclose(as_float64(y), expected, rtol=0, atol=tolerance)
 
 
+@pytest.mark.optimized
 @pytest.mark.slow
 @each
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -473,6 +474,7 @@ def test_dtype_refused(row: Case, dtype: str) -> None:
         row.fn(x)
 
 
+@pytest.mark.optimized
 @pytest.mark.slow
 @each
 def test_zero(row: Case) -> None:
@@ -482,6 +484,7 @@ def test_zero(row: Case) -> None:
     assert np.isfinite(gradient(jitted_loss(row)[0], x)).all()
 
 
+@pytest.mark.optimized
 @slow_on("tensorflow")
 @each
 def test_gradient(row: Case) -> None:
