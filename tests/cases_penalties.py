@@ -275,8 +275,6 @@ DROP_IN = [
 ]
 
 
-
-
 def _advanced(penalty: r.Scheduled) -> r.Scheduled:
     """Return a penalty that somebody advances: its gradient is silent."""
     penalty.advance(0)
