@@ -15,7 +15,12 @@ from keras import ops
 
 from keras_regx import constraints as c
 from keras_regx.ops.numerics import EPSILON, feasibility_tolerance
-from keras_regx.testing.constraint import CHECKS, rejects_integers, restores
+from keras_regx.testing.constraint import (
+    CHECKS,
+    rejects_integers,
+    restores,
+    trains_together,
+)
 from tests.backends import (
     BACKEND,
     DTYPES,
@@ -175,6 +180,17 @@ def test_battery(case: ConstraintCase, shape: Shape, check: Any) -> None:
 def test_battery_restores(case: ConstraintCase, shape: Shape) -> None:
     """Every row comes back from its configuration, a copy and a pickle."""
     restores(case.constraint, shape, np.random.default_rng(0), None)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Every:UserWarning")
+def test_battery_trains() -> None:
+    """In a compiled training step, every row ends where it projects to."""
+    rows = [
+        (case.constraint, case.shapes[-1], case.again * EPSILON["float32"])
+        for case in CONSTRAINTS
+    ]
+    trains_together(rows, np.random.default_rng(0))
 
 
 @pytest.mark.forward

@@ -311,33 +311,50 @@ def restores(
 
 
 class _Weights(keras.layers.Layer):
-    """One weight of any shape."""
+    """Weights of any shapes."""
 
-    def __init__(self, value: Any, constraint: Any) -> None:
+    def __init__(self, values: Sequence[Any], constraints: Sequence[Any]) -> None:
         super().__init__()
-        self.w = self.add_weight(
-            shape=value.shape,
-            initializer=lambda shape, dtype=None: ops.convert_to_tensor(value, dtype),  # noqa: ARG005
-            constraint=constraint,
-        )
+        self.kernels = [
+            self.add_weight(
+                shape=value.shape,
+                initializer="zeros",
+                constraint=constraint,
+                name=f"kernel_{i}",
+            )
+            for i, (value, constraint) in enumerate(
+                zip(values, constraints, strict=True)
+            )
+        ]
+        self.set_weights(values)
 
     def call(self, x: Any) -> Any:
-        return x + ops.sum(self.w)
+        return x + sum(ops.sum(kernel) for kernel in self.kernels)
 
 
 def trains(
     constraint: Any, shape: Shape, rng: np.random.Generator, tolerance: float | None
 ) -> None:
     """A compiled training step that moves nothing ends at the projection."""
-    value = _array(_draw(rng, shape)).astype("float32")
-    layer = _Weights(value, constraint)
+    trains_together([(constraint, shape, tolerance)], rng)
+
+
+def trains_together(
+    rows: Sequence[tuple[Any, Shape, float | None]], rng: np.random.Generator
+) -> None:
+    """As `trains`, with one compiled step for all."""
+    values = [_array(_draw(rng, shape)).astype("float32") for _, shape, _ in rows]
+    layer = _Weights(values, [constraint for constraint, _, _ in rows])
     model = keras.Sequential([layer])
     model.compile(keras.optimizers.SGD(0.0), "mse")
     model.fit(np.zeros((2, 1)), np.zeros((2, 1)), verbose=0)
-    expected = _array(constraint(ops.convert_to_tensor(value)))
-    error = np.abs(_array(layer.w) - expected).max()
-    allowed = max(_move(constraint, tolerance), 1e-5) * max(1.0, np.abs(expected).max())
-    _require(
-        error <= allowed,
-        f"{_name(constraint)}, shape {shape}: a training step differs by {error:.2g}",
-    )
+    for kernel, value, row in zip(layer.kernels, values, rows, strict=True):
+        constraint, shape, tolerance = row
+        expected = _array(constraint(ops.convert_to_tensor(value)))
+        error = np.abs(_array(kernel) - expected).max()
+        allowed = max(_move(constraint, tolerance), 1e-5)
+        _require(
+            error <= allowed * max(1.0, np.abs(expected).max()),
+            f"{_name(constraint)}, shape {shape}: a training step differs by "
+            f"{error:.2g}",
+        )
