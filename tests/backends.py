@@ -79,6 +79,17 @@ def gradient(fn: Callable[[Any], Any], x: Any) -> np.ndarray:
     return value_and_gradient(fn, x)[1]
 
 
+def compiled_gradient(fn: Callable[[Any], Any]) -> Callable[[Any], np.ndarray]:
+    """Return the gradient function of a scalar function, compiled as in `fit`."""
+    if BACKEND == "jax":
+        import jax
+
+        grad = compiled(jax.grad(fn))
+        return lambda x: np.asarray(grad(ops.convert_to_tensor(x)), "float64")
+    fast = compiled(fn)
+    return lambda x: gradient(fast, x)
+
+
 def value_and_gradient(fn: Callable[[Any], Any], x: Any) -> tuple[Any, np.ndarray]:
     """Return the value and the gradient of `fn`; compiled on JAX."""
     if BACKEND == "jax":
