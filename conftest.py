@@ -12,7 +12,8 @@ ROOT = Path(__file__).parent
 # JAX compiles each eager operation once per shape: kept from run to run.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-# Tests compile more than they compute: the default run compiles in a hurry.
+# Tests compile more than they compute: in a hurry, but for steps whose compiled form
+# is what a test is about (see `optimized` in `tests/conftest.py`).
 in_a_hurry = os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1"
 os.environ.setdefault("MPLBACKEND", "agg")  # No window, even with a display.
 
@@ -46,6 +47,31 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     if getattr(option, "numprocesses", 0) is None:  # Neither `-n` nor without xdist.
         option.numprocesses, option.maxprocesses = "auto", 4
         option.dist = "loadfile"  # A document's examples share their names.
+        option.loadscopereorder = False  # See below.
+
+
+# The files that take longest, in this order. Processes take whole files: one that
+# starts last would leave the others without work.
+LONGEST = (
+    "test_models_real",
+    "test_constraints_training",
+    "test_constraints",
+    "test_penalties",
+    "test_ops",
+    "test_penalties_layers",
+    "test_models_saving",
+    "test_penalties_prox",
+    "test_defects",
+    "test_core",
+    "test_demo",
+    "test_models_units",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first, the tests of each in their order."""
+    rank = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 
 
 @pytest.fixture(autouse=True)

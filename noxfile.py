@@ -25,8 +25,12 @@ def install(session: nox.Session, *groups: str, keras: str = KERAS) -> None:
     session.install("--no-deps", "-e", ".")
 
 
-# Everything, in two processes or more; a document's examples share their names.
-EVERYTHING = ["-m", "", "--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile"]
+# Everything, in two processes or more; a document's examples share their names. The
+# root's `conftest.py` puts the files that take longest first.
+EVERYTHING = [
+    *("-m", "", "--numprocesses=auto", "--maxprocesses=4"),
+    *("--dist=loadfile", "--no-loadscope-reorder"),
+]
 
 
 def environment(session: nox.Session, backend: str) -> dict[str, str]:
@@ -38,7 +42,6 @@ def environment(session: nox.Session, backend: str) -> dict[str, str]:
         "CUDA_VISIBLE_DEVICES": "",
         "MPLBACKEND": "agg",
         "JAX_COMPILATION_CACHE_DIR": str(session.cache_dir / "jax"),
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "0",  # As users compile.
         # Several processes share the cores; small tensors gain nothing from threads.
         "OMP_NUM_THREADS": "1",
         "TF_NUM_INTRAOP_THREADS": "1",

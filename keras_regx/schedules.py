@@ -1,5 +1,7 @@
-"""Finding the scheduled penalties of a model; they live in `models.tracking`."""
+"""Finding the scheduled penalties of a model."""
 
-from keras_regx.models.tracking import scheduled_penalties
+from keras_regx.models import tracking
 
 __all__ = ["scheduled_penalties"]
+
+scheduled_penalties = tracking.scheduled_penalties

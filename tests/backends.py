@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -17,6 +18,15 @@ BACKEND = keras.backend.backend()
 DTYPES = ["float16", "bfloat16", "float32"]
 if BACKEND in ("tensorflow", "torch"):  # The others make float32 of float64.
     DTYPES.append("float64")
+
+
+# What JAX is told by default, for tests that compile as users do.
+OPTIMIZING: dict[str, Any] = {
+    "xla_backend_optimization_level": 3,
+    "xla_llvm_disable_expensive_passes": False,
+}
+if "xla_cpu_use" in os.environ.get("XLA_FLAGS", ""):  # See the root's `conftest.py`.
+    OPTIMIZING |= {"xla_cpu_use_fusion_emitters": True, "xla_cpu_use_xnnpack": True}
 
 
 def slow_if_rare(dtype: str) -> list[Any]:
@@ -67,6 +77,17 @@ def gradient(fn: Callable[[Any], Any], x: Any) -> np.ndarray:
 
         return np.asarray(jax.grad(fn)(x), "float64")
     return value_and_gradient(fn, x)[1]
+
+
+def compiled_gradient(fn: Callable[[Any], Any]) -> Callable[[Any], np.ndarray]:
+    """Return the gradient function of a scalar function, compiled as in `fit`."""
+    if BACKEND == "jax":
+        import jax
+
+        grad = compiled(jax.grad(fn))
+        return lambda x: np.asarray(grad(ops.convert_to_tensor(x)), "float64")
+    fast = compiled(fn)
+    return lambda x: gradient(fast, x)
 
 
 def value_and_gradient(fn: Callable[[Any], Any], x: Any) -> tuple[Any, np.ndarray]:

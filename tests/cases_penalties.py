@@ -709,7 +709,7 @@ STRUCTURE = [
         convex_form=lambda y: 0.3 * _steps(y),
         dual=lambda x, t: _variation_dual(x, 0.3 * t),
         shapes=(VECTOR, MATRIX),
-        wrong=BAD_FACTOR[:0] + BAD_AXIS,
+        wrong=bad_number("factor", axis=0) + BAD_AXIS,
     ),
     PenaltyCase(
         r.TotalVariation(0.3, axis=(0, 1)),
@@ -779,7 +779,11 @@ REFERENCE = [
         lambda x: 0.15 * (WELL * (x - 0.5) ** 2).sum(),
         shapes=(MATRIX, KERNEL),
         gradient_at_zero=lambda shape: np.broadcast_to(-0.15 * WELL, shape),
-        wrong=(*BAD_FACTOR, ({"factor": 0.1, "fisher": [-1.0]}, "fisher")),
+        wrong=(
+            *BAD_FACTOR,
+            *(({"factor": 0.1, "anchor": v}, "anchor") for v in ("a", [float("nan")])),
+            ({"factor": 0.1, "fisher": [-1.0]}, "fisher"),
+        ),
     ),
     PenaltyCase(
         r.SetDistance(MaxNorm(0.8, axis=None), 0.3),

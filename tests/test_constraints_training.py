@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -59,25 +60,43 @@ def _many_layers(constraint: Any) -> keras.Model:
     return keras.Model(inputs, layers.Dense(2, kernel_constraint=constraint)(x))
 
 
+def _outside(variables: list[Any]) -> list[str]:
+    """Return the paths of the weights that are not in their sets.
+
+    One function computes all gaps, compiled: eagerly, JAX compiles each operation
+    for each shape.
+    """
+    constraints = [v.constraint for v in variables]
+    gaps = quick(lambda ws: [p._gap(w) for p, w in zip(constraints, ws, strict=True)])
+    found = []
+    values = [ops.convert_to_tensor(v) for v in variables]
+    for variable, gap in zip(variables, gaps(values), strict=True):
+        constraint = copy.copy(variable.constraint)
+        vars(constraint)["_gap"] = lambda _, gap=gap: gap
+        if not constraint.contains(variable):
+            found.append(variable.path)
+    return found
+
+
+@pytest.mark.optimized
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_layer_ends_feasible(family: str) -> None:
-    """200 compiled steps leave each kernel of six kinds of layer in its set."""
+    """20 compiled steps leave each kernel of six kinds of layer in its set."""
     model = _many_layers(FAMILIES[family])
     model.compile(keras.optimizers.Adam(0.01), "mse")
     rng = np.random.default_rng(0)
     before = [as_float64(v) for v in model.trainable_variables]
     model.fit(
-        rng.integers(0, 8, size=(400, 6)),
-        rng.normal(size=(400, 2)).astype("float32"),
+        rng.integers(0, 8, size=(40, 6)),
+        rng.normal(size=(40, 2)).astype("float32"),
         batch_size=2,
         verbose=0,
     )
     constrained = [v for v in model.trainable_variables if v.constraint is not None]
     assert len(constrained) == 10
-    for variable in constrained:
-        assert variable.constraint.contains(variable), variable.path
-        assert np.isfinite(as_float64(variable)).all()
+    assert not _outside(constrained)
+    assert all(np.isfinite(as_float64(variable)).all() for variable in constrained)
     moved = [
         np.abs(as_float64(v) - b).max()
         for v, b in zip(model.trainable_variables, before, strict=True)
@@ -278,6 +297,7 @@ def test_quantized_weights_are_left_alone() -> None:
     np.testing.assert_array_equal(as_float64(layer._kernel), before)
 
 
+@pytest.mark.optimized
 @pytest.mark.slow
 def test_two_million_weights() -> None:
     """Counts and sums stay exact where float32 sums would not."""

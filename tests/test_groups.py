@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from keras import layers, ops
-from keras_regx.models.binding import bind
+from keras_regx.policy.layout import bind
 
 from keras_regx import Policy, Rule
 from keras_regx import constraints as c

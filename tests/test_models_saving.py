@@ -321,49 +321,70 @@ def test_jit_of_a_loaded_model(tmp_path: Path) -> None:
 
 
 FRESH = """
-import sys, keras_regx
+import json, sys, keras
+try:
+    keras.saving.load_model(sys.argv[1])
+except Exception as error:
+    refused = f"{type(error).__name__}: {error}"
+else:
+    refused = ""
+refused_without = "keras_regx" not in sys.modules
+
+import keras_regx
 from tests import zoo
-model = keras_regx.load_model(sys.argv[1])
-print(*[repr(float(v)) for v in keras_regx.penalties(model).values()])
-model.compile("sgd", "mse")
-make = zoo.ZOO[sys.argv[2]]()
-model.fit(*make[1:], verbose=0)
+costs = []
+for path in sys.argv[1:]:
+    model = keras_regx.load_model(path)
+    costs.append([float(v) for v in keras_regx.penalties(model).values()])
+    model.compile("sgd", "mse")
+    make = zoo.ZOO[path.rsplit("/", 1)[1].removesuffix(".keras")]()
+    model.fit(*make[1:], verbose=0)
+print(json.dumps([refused, refused_without, costs]))
 """
+SAVED = ["functional", "attention", "subclassed"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["functional", "attention", "subclassed"])
-def test_fresh_process(name: str, tmp_path: Path) -> None:
-    """A process that imports keras_regx loads the model, and trains it."""
-    model = POLICY.apply(zoo.ZOO[name]()[0], allow_unmatched=True)
-    zoo.seed_weights(model)
-    model.save(tmp_path / "model.keras")
+@pytest.fixture(scope="module")
+def fresh_process(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Return what one other process says of saved models, and what is expected."""
+    keras.utils.clear_session(free_memory=False)
+    folder = tmp_path_factory.mktemp("models")
+    paths, expected = [], []
+    for name in SAVED:
+        model = POLICY.apply(zoo.ZOO[name]()[0], allow_unmatched=True)
+        zoo.seed_weights(model)
+        expected.append([float(v) for v in penalties(model).values()])
+        paths.append((folder / f"{name}.keras").as_posix())
+        model.save(paths[-1])
     done = subprocess.run(
-        [sys.executable, "-c", FRESH, str(tmp_path / "model.keras"), name],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "KERAS_BACKEND": keras.backend.backend()},
-        cwd=Path(__file__).parents[1],
-    )
-    values = [float(text) for text in done.stdout.split()]
-    expected = [float(v) for v in penalties(model).values()]
-    np.testing.assert_allclose(values, expected, rtol=1e-6)
-
-
-@pytest.mark.slow
-def test_process_without_the_package(tmp_path: Path) -> None:
-    """Without importing keras_regx, loading is an error that names the class."""
-    model = POLICY.apply(zoo.functional()[0], allow_unmatched=True)
-    model.save(tmp_path / "model.keras")
-    code = "import sys, keras; keras.saving.load_model(sys.argv[1])"
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "model.keras")],
+        [sys.executable, "-c", FRESH, *paths],
         capture_output=True,
         text=True,
         check=False,
         env={**os.environ, "KERAS_BACKEND": keras.backend.backend()},
+        cwd=Path(__file__).parents[1],
     )
-    assert done.returncode != 0
-    assert "ModelWithPolicy" in done.stderr
-    assert "keras_regx" in done.stderr
+    assert done.returncode == 0, done.stderr
+    refused, refused_without, costs = json.loads(done.stdout.splitlines()[-1])
+    return {
+        "refused": refused,
+        "refused_without": refused_without,
+        "costs": dict(zip(SAVED, zip(costs, expected, strict=True), strict=True)),
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SAVED)
+def test_fresh_process(name: str, fresh_process: dict[str, Any]) -> None:
+    """A process that imports keras_regx loads the model, and trains it."""
+    values, expected = fresh_process["costs"][name]
+    assert len(values) > 0
+    np.testing.assert_allclose(values, expected, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_process_without_the_package(fresh_process: dict[str, Any]) -> None:
+    """Without importing keras_regx, loading is an error that names the class."""
+    assert fresh_process["refused_without"]
+    assert "ModelWithPolicy" in fresh_process["refused"]
+    assert "keras_regx" in fresh_process["refused"]

@@ -93,6 +93,14 @@ def test_every_penalty_has_a_row() -> None:
     assert {cls.__name__ for cls in ours - rows} == set()
 
 
+@pytest.mark.parametrize("name", sorted({type(c.penalty).__name__ for c in PENALTIES}))
+def test_every_argument_has_a_wrong_value(name: str) -> None:
+    """No argument of a penalty is without a value that it must refuse."""
+    rows = [case for case in PENALTIES if type(case.penalty).__name__ == name]
+    named = {named for case in rows for _, named in case.wrong}
+    assert set(type(rows[0].penalty).argument_names()) <= named
+
+
 def test_ids_are_unique() -> None:
     """No two rows of the catalogue have the same name."""
     ids = [case.id for case in PENALTIES]

@@ -5,29 +5,57 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 from keras import ops
 
 from keras_regx import regularizers as r
 from keras_regx.testing import check_regularizer
+from keras_regx.testing import regularizer as battery
+from tests.cases import PENALTIES, PenaltyCase
 
-GOOD = [
-    r.L1(0.1),
-    r.L0(0.1),
-    r.MCP(0.3),
-    r.GroupLasso(0.1),
-    r.SRIP(0.1),
-    r.SpectralNorm(0.1),
-    r.Anchor(0.1, anchor=0.5),
-    r.DeCov(0.1),
-]
+ROWS = [pytest.param(case, id=case.id) for case in PENALTIES]
+# Infinite at zero weights: it would hide the loss of the others.
+BARRIERS = {"LogBarrier"}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("penalty", GOOD, ids=lambda p: type(p).__name__)
-def test_our_penalties_pass(penalty: Any) -> None:
-    """The battery that others run is the one that ours pass."""
-    check_regularizer(penalty, shapes=[(4, 4)])
+@pytest.mark.parametrize("check", battery.CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("case", ROWS)
+def test_battery(case: PenaltyCase, check: Any) -> None:
+    """The value and the prox of every row are what `check_regularizer` asks for."""
+    check(case.penalty, case.shapes[-1], np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    "check",
+    [battery.is_no_no_op, *battery.CHECKS_OF_OBJECTS],
+    ids=lambda check: check.__name__,
+)
+@pytest.mark.parametrize("case", ROWS)
+def test_battery_of_objects(case: PenaltyCase, check: Any) -> None:
+    """Every row is an object as `check_regularizer` asks for."""
+    check(case.penalty)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("barriers", [False, True], ids=["finite", "barriers"])
+def test_battery_trains(*, barriers: bool) -> None:
+    """One compiled step of every row, from ordinary and odd weights, is finite."""
+    pairs = [
+        (case.penalty, case.shapes[-1])
+        for case in PENALTIES
+        if case.loss and (case.id in BARRIERS) == barriers
+    ]
+    loss = battery.trains(pairs, np.random.default_rng(0))
+    assert np.isfinite(loss) != barriers
+
+
+@pytest.mark.slow
+def test_our_penalties_pass() -> None:
+    """The battery is one call: for a drop-in class, one with a prox alone, a batch."""
+    for penalty in (r.L1(0.1), r.L0(0.1), r.DeCov(0.1)):
+        check_regularizer(penalty, shapes=[(4, 4)])
 
 
 class NotScalar(keras.regularizers.Regularizer):

@@ -37,6 +37,7 @@ def test_gradient_is_the_oracles(case: PenaltyCase, shape: tuple[int, ...]) -> N
     np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-4 * scale)
 
 
+@pytest.mark.optimized
 @pytest.mark.slow
 @pytest.mark.parametrize("case", LOSSES)
 def test_compiled_penalty_is_the_oracles(case: PenaltyCase) -> None:

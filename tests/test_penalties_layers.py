@@ -55,6 +55,7 @@ def data(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
+@pytest.mark.optimized
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", PENALTY)
 @pytest.mark.parametrize("layer", MODELS)
@@ -225,6 +226,7 @@ def test_consolidate_hands_the_fisher_over() -> None:
         r.consolidate(attention(r.L2(0.1)), {})
 
 
+@pytest.mark.optimized
 @pytest.mark.slow
 def test_one_compiled_fit_step_of_every_penalty() -> None:
     """In one `fit` step each kernel moves by its penalty's own gradient."""

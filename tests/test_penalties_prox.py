@@ -161,6 +161,7 @@ def test_prox_keeps_shape_and_dtype(case: PenaltyCase, dtype: str) -> None:
     np.testing.assert_allclose(as_float64(moved), wide, rtol=rounding, atol=rounding)
 
 
+@pytest.mark.optimized
 @pytest.mark.slow
 @pytest.mark.parametrize("case", params(lambda _: True))
 def test_compiled_prox_takes_a_tensor_as_step(case: PenaltyCase) -> None:

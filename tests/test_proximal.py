@@ -30,6 +30,7 @@ from keras_regx.regularizers import (
 )
 from tests.training import Array, ista, kernel_of, linear, regression, soft, train
 
+pytestmark = pytest.mark.optimized
 KO = keras.optimizers
 ALPHA = 0.2
 

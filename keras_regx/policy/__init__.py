@@ -1,6 +1,6 @@
 """Changing whole models: rules, policies, and keeping them with the model."""
 
-from keras_regx.policy import door as door
+import keras_regx.policy.door  # noqa: F401  (lets files and configs find policies)
 from keras_regx.policy.policy import Policy, policies
 from keras_regx.policy.rule import Rule
 

@@ -84,8 +84,7 @@ class Door(internals.KerasSaveable):
             return
         index = json.loads(bytes(np.asarray(store["index"])))
         values = [(e, np.asarray(store[str(i)])) for i, e in enumerate(index)]
-        remember(model, values)
-        self._left = values  # Policies that are read next may be about these.
+        self._left = remember(model, values)  # For policies that are read next.
 
     def save_assets(self, folder: str) -> None:
         """Write the policies that configs do not have; called by Keras."""
@@ -129,18 +128,24 @@ def remembered(model: Any) -> Iterator[tuple[dict[str, Any], Any]]:
         yield entry, array
 
 
-def remember(model: Any, values: list[tuple[dict[str, Any], Any]]) -> None:
-    """Give objects on a model what was remembered, where they are there."""
-    owners = _owners(model)
+Remembered = list[tuple[dict[str, Any], Any]]
+
+
+def remember(model: Any, values: Remembered) -> Remembered:
+    """Give objects on a model what was remembered; return what is for none of them."""
+    owners, left = _owners(model), []
     for entry, value in values:
         owner = owners.get(entry["of"])
         part = None if owner is None else _part(Holder(owner, entry["field"]), entry)
-        if part is not None and not part.load_state(entry["name"], value):
+        if part is None:
+            left.append((entry, value))
+        elif not part.load_state(entry["name"], value):
             warnings.warn(
                 f"The {entry['name']} that was saved for {entry['of']!r}, of shape "
                 f"{value.shape}, does not fit {part!r}, and is not used.",
                 stacklevel=2,
             )
+    return left
 
 
 def _owners(model: Any) -> dict[str, Any]:

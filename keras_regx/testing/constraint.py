@@ -27,8 +27,9 @@ def check_constraint(
     """Check that a constraint is what an optimizer can rely on.
 
     It keeps shape and dtype, is the projection onto its set (feasible,
-    idempotent, nearer than any other member found, and no expansion if the set
-    is convex), survives zero, huge, tiny, half-precision, NaN and empty weights,
+    idempotent, also for zero and equal weights and in half precision, nearer than
+    any other member found, and no expansion if the set is convex), survives zero,
+    huge, tiny, half-precision, NaN and empty weights, which are in every set,
     rejects integers, gives one result for one input, works on variables without
     changing them, does the same in a compiled training step, and comes back
     from its configuration, a pickle and a copy.
@@ -40,7 +41,8 @@ def check_constraint(
         constraint: A constraint, or a class that can be built without arguments.
         shapes: Shapes of weights to try. Those that the constraint rejects with
             a ValueError are left out; at least one must remain.
-        tolerance: Largest relative move of a second projection. `None` means 2
+        tolerance: Largest relative move of a second projection in float32, in
+            float16 as many roundings; 0 asks for the same bits. `None` means 2
             roundings, and 1e-6 for a set with the attribute `matrix_set`.
         seed: Int. Seed of the sampled weights.
 
@@ -114,7 +116,7 @@ def _is_projection(constraint: Any) -> bool:
 def _move(constraint: Any, tolerance: float | None, dtype: str = "float32") -> float:
     """Return the largest relative move that a second projection may make."""
     if tolerance is not None:
-        return max(tolerance, EPSILON[dtype])
+        return tolerance * EPSILON[dtype] / EPSILON["float32"]
     if getattr(constraint, "matrix_set", False):
         return max(1e-6, 4 * EPSILON[dtype])
     return 2 * EPSILON[dtype]
@@ -138,12 +140,10 @@ def is_idempotent(
     """Projecting twice is projecting once, and lands in the set."""
     if not _is_projection(constraint):
         return
-    for scale in (0.03, 1.0, 30.0):
-        once = constraint(scale * _draw(rng, shape))
-        twice = constraint(once)
-        move = np.abs(_array(twice) - _array(once)).max()
-        allowed = _move(constraint, tolerance) * np.abs(_array(once)).max()
-        _require(move <= allowed, f"A second projection moves weights by {move:.2g}")
+    starts = {f"scale {s}": s * _draw(rng, shape) for s in (0.03, 1.0, 30.0)}
+    starts["negative weights"] = -ops.absolute(starts["scale 1.0"])
+    for kind, w in starts.items():
+        once = _twice(constraint, w, kind, tolerance)
         if hasattr(constraint, "contains"):
             _require(constraint.contains(once), "The projection is not in the set")
             _require(
@@ -151,6 +151,31 @@ def is_idempotent(
                 <= 1e-4 * max(1.0, np.abs(_array(once)).max()),
                 "The distance of a projection to its set is not 0",
             )
+    for value in (-1.0, 0.0, 1.0):  # The set may have no such member.
+        w = ops.full(shape, value, dtype="float32")
+        _twice(constraint, w, f"all {value}", tolerance)
+
+
+def is_idempotent_in_half_precision(
+    constraint: Any, shape: Shape, rng: np.random.Generator, tolerance: float | None
+) -> None:
+    """Projecting twice is projecting once in float16 too, to its own rounding."""
+    if not _is_projection(constraint):
+        return
+    for _ in range(3):
+        _twice(constraint, _draw(rng, shape, "float16"), "float16", tolerance)
+
+
+def _twice(constraint: Any, w: Any, kind: str, tolerance: float | None) -> Any:
+    """Project twice; return the first projection if the second moves nothing."""
+    once = constraint(w)
+    move = np.abs(_array(constraint(once)) - _array(once)).max()
+    dtype = keras.backend.standardize_dtype(once.dtype)
+    allowed = _move(constraint, tolerance, dtype) * np.abs(_array(once)).max()
+    _require(
+        move <= allowed, f"A second projection moves weights by {move:.2g} ({kind})"
+    )
+    return once
 
 
 def is_nearest(
@@ -188,10 +213,11 @@ def survives_extremes(
     weights = {
         "zero": ops.zeros(shape),
         "equal": ops.ones(shape),
+        "equal and negative": -ops.ones(shape),
         "huge": w * 1e20,
         "tiny": w * 1e-25,
-        "float16, large": ops.cast(w * 3e3, "float16"),
-        "float16, small": ops.cast(w * 1e-5, "float16"),
+        "float16, large": ops.cast(ops.clip(w, -2, 2) * 3e4, "float16"),
+        "float16, small": ops.cast(ops.clip(w, -2, 2) * 1e-6, "float16"),
     }
     for kind, value in weights.items():
         _require(np.isfinite(_array(constraint(value))).all(), f"Not finite for {kind}")
@@ -204,6 +230,9 @@ def shows_nan(
     w = np.full(shape, np.nan, "float32")
     result = _array(constraint(ops.convert_to_tensor(w)))
     _require(np.isnan(result).any(), "NaN weights come back as numbers")
+    if _is_projection(constraint) and hasattr(constraint, "contains"):
+        is_member = constraint.contains(ops.convert_to_tensor(w))
+        _require(not is_member, "NaN weights are in the set")
     del rng
 
 
@@ -212,7 +241,12 @@ def keeps_empty(
 ) -> None:
     """An empty tensor comes back as it is."""
     empty = (*shape[:-1], 0)
-    _require(tuple(constraint(ops.zeros(empty)).shape) == empty, "Empty weights change")
+    w = ops.zeros(empty)
+    _require(tuple(constraint(w).shape) == empty, "Empty weights change")
+    if _is_projection(constraint) and hasattr(constraint, "contains"):
+        distance = float(ops.convert_to_numpy(constraint.distance(w)))
+        _require(constraint.contains(w), "Empty weights are not in the set")
+        _require(distance == 0, f"Empty weights are at the distance {distance:.2g}")
     del rng
 
 
@@ -234,6 +268,7 @@ def is_a_function(
 CHECKS: tuple[Callable[..., None], ...] = (
     keeps_shape_and_dtype,
     is_idempotent,
+    is_idempotent_in_half_precision,
     is_nearest,
     survives_extremes,
     shows_nan,
@@ -276,33 +311,50 @@ def restores(
 
 
 class _Weights(keras.layers.Layer):
-    """One weight of any shape."""
+    """Weights of any shapes."""
 
-    def __init__(self, value: Any, constraint: Any) -> None:
+    def __init__(self, values: Sequence[Any], constraints: Sequence[Any]) -> None:
         super().__init__()
-        self.w = self.add_weight(
-            shape=value.shape,
-            initializer=lambda shape, dtype=None: ops.convert_to_tensor(value, dtype),  # noqa: ARG005
-            constraint=constraint,
-        )
+        self.kernels = [
+            self.add_weight(
+                shape=value.shape,
+                initializer="zeros",
+                constraint=constraint,
+                name=f"kernel_{i}",
+            )
+            for i, (value, constraint) in enumerate(
+                zip(values, constraints, strict=True)
+            )
+        ]
+        self.set_weights(values)
 
     def call(self, x: Any) -> Any:
-        return x + ops.sum(self.w)
+        return x + sum(ops.sum(kernel) for kernel in self.kernels)
 
 
 def trains(
     constraint: Any, shape: Shape, rng: np.random.Generator, tolerance: float | None
 ) -> None:
     """A compiled training step that moves nothing ends at the projection."""
-    value = _array(_draw(rng, shape)).astype("float32")
-    layer = _Weights(value, constraint)
+    trains_together([(constraint, shape, tolerance)], rng)
+
+
+def trains_together(
+    rows: Sequence[tuple[Any, Shape, float | None]], rng: np.random.Generator
+) -> None:
+    """As `trains`, with one compiled step for all."""
+    values = [_array(_draw(rng, shape)).astype("float32") for _, shape, _ in rows]
+    layer = _Weights(values, [constraint for constraint, _, _ in rows])
     model = keras.Sequential([layer])
     model.compile(keras.optimizers.SGD(0.0), "mse")
     model.fit(np.zeros((2, 1)), np.zeros((2, 1)), verbose=0)
-    expected = _array(constraint(ops.convert_to_tensor(value)))
-    error = np.abs(_array(layer.w) - expected).max()
-    allowed = max(_move(constraint, tolerance), 1e-5) * max(1.0, np.abs(expected).max())
-    _require(
-        error <= allowed,
-        f"{_name(constraint)}, shape {shape}: a training step differs by {error:.2g}",
-    )
+    for kernel, value, row in zip(layer.kernels, values, rows, strict=True):
+        constraint, shape, tolerance = row
+        expected = _array(constraint(ops.convert_to_tensor(value)))
+        error = np.abs(_array(kernel) - expected).max()
+        allowed = max(_move(constraint, tolerance), 1e-5)
+        _require(
+            error <= allowed * max(1.0, np.abs(expected).max()),
+            f"{_name(constraint)}, shape {shape}: a training step differs by "
+            f"{error:.2g}",
+        )
