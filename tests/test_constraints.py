@@ -278,7 +278,8 @@ NO_SCALARS = {
     *("MaxNorm", "MinMaxNorm", "MinMaxNorm_relaxed", "UnitNorm", "UnitNorm_inputs"),
     *("NonNegUnitNorm_inputs", "FlipSymmetric", "FlipSymmetric_turn"),
     *("Mask", "Masked", "Masked_without_zero", "SignConstraint"),
-    *("Hyperplane", "AnchorBall_linf", "CappedSimplex"),
+    *("Hyperplane", "AnchorBall_linf", "CappedSimplex", "CappedSimplex_inexact_cap"),
+    *("SignConstraint_column", "GroupTopK_fraction", "GroupTopK_labels"),
 }
 
 

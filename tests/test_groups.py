@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 from keras import layers, ops
-from keras_regx.policy.layout import bind
 
 from keras_regx import Policy, Rule
 from keras_regx import constraints as c
 from keras_regx import regularizers as r
 from keras_regx.models import sites
+from keras_regx.policy.layout import bind
 from tests import zoo
 from tests.backends import as_float64, as_tensor, value_and_gradient
 from tests.cases_penalties import by_label

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_regx import Rule
+import keras_regx
+from keras_regx import Policy, Rule
 from keras_regx._core.counter import StepReader
 from keras_regx.callbacks import AdvanceSchedules
 from keras_regx.constraints import Constraint, Every, LInfBall, TopK
 from keras_regx.optimizers import Proximal
 from keras_regx.regularizers import L1, L2, Scheduled
-from tests.backends import BACKEND
+from tests.backends import BACKEND, as_float64, value_and_gradient
 from tests.training import Array, kernel_of, linear, regression, train
 
 KO = keras.optimizers
@@ -291,6 +292,89 @@ def test_training_without_the_callback_warns() -> None:
     with pytest.warns(UserWarning, match="AdvanceSchedules") as record:
         train(model, x, y, 3)
     assert sum("AdvanceSchedules" in str(warning.message) for warning in record) == 1
+
+
+def test_any_gradient_without_an_advance_warns() -> None:
+    """So does a loop of one's own, whatever its functions are called; once."""
+    for penalty in (
+        Scheduled(L2(1.0), RAMP),
+        0.5 * Scheduled(L2(1.0), RAMP) + L1(0.1),
+    ):
+        model = model_with(penalty)
+        regularizer, value = model.layers[-1].kernel.regularizer, ops.ones((4, 1))
+        with pytest.warns(UserWarning, match=r"keras_regx\.advance") as record:
+            [value_and_gradient(regularizer, value) for _ in range(2)]
+        assert sum("advance" in str(warning.message) for warning in record) == 1
+
+
+def test_an_advance_is_enough() -> None:
+    """A loop that advances the model's schedules is silent, and follows them."""
+    model = model_with(Scheduled(L2(1.0), RAMP) + L1(0.0))
+    keras_regx.advance(model, 4)
+    penalty = model.layers[-1].kernel.regularizer
+    value, gradient = value_and_gradient(penalty, ops.ones((4, 1)))
+    assert float(value) == pytest.approx(4 * 0.4, rel=1e-6)
+    np.testing.assert_allclose(as_float64(gradient), 0.8, rtol=1e-6)
+
+
+def test_stateless_advance() -> None:
+    """The pure function gives the values of a step, and changes nothing."""
+    model = model_with(Scheduled(L2(1.0), RAMP))
+    values = [v.value for v in model.non_trainable_variables]
+    for step in (0, 3, 100):
+        found = keras_regx.stateless_advance(model, values, step)
+        expected = [0.1 * min(step, 8)]
+        np.testing.assert_allclose([as_float64(v) for v in found], expected, rtol=1e-6)
+    assert model.layers[-1].kernel.regularizer.strength == 0.0
+
+
+def test_stateless_advance_of_what_is_not_tracked() -> None:
+    """A schedule inside a sum is tracked from `advance(model, 0)` on, and says so."""
+    model = model_with(Scheduled(L2(1.0), RAMP) + L1(0.1))
+    values = [v.value for v in model.non_trainable_variables]
+    with pytest.raises(ValueError, match=r"advance\(model, 0\)"):
+        keras_regx.stateless_advance(model, values, 3)
+    keras_regx.advance(model, 0)
+    with pytest.raises(ValueError, match="1 values"):
+        keras_regx.stateless_advance(model, values, 3)
+    values = [v.value for v in model.non_trainable_variables]
+    (strength,) = keras_regx.stateless_advance(model, values, 3)
+    assert float(as_float64(strength)) == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("step", [-1, 1.5, None, True])
+def test_wrong_steps(step: Any) -> None:
+    """A step is a count."""
+    with pytest.raises(ValueError, match="argument `step` of advance"):
+        keras_regx.advance(model_with(Scheduled(L2(1.0), RAMP)), step)
+
+
+def test_stateless_project() -> None:
+    """The pure projection does what `project` does; with a step, what is due then."""
+    thin = KO.schedules.PolynomialDecay(1.0, 4, 0.25)
+    rules = [
+        Rule("body/kernel", constraint=Every(LInfBall(0.5), 3)),
+        Rule("head/kernel", constraint=TopK(fraction=thin)),
+    ]
+    inputs = keras.Input((3,))
+    x = keras.layers.Dense(4, name="body")(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(2, name="head")(x))
+    Policy(rules).apply(model)
+    values = [np.full(v.shape, 2.0, "float32") for v in model.trainable_variables]
+    now = keras_regx.stateless_project(model, values)
+    assert as_float64(now[0]).max() == 0.5
+    assert [float(as_float64(v).max()) for v in values] == [2.0] * 4
+    for step, largest, count in ((0, 2.0, 8), (2, 0.5, 5), (3, 2.0, 4), (5, 0.5, 2)):
+        done = keras_regx.stateless_project(model, values, step=step)
+        assert as_float64(done[0]).max() == largest
+        assert np.count_nonzero(as_float64(done[2])) == count
+    keras_regx.advance(model, 5)
+    assert (
+        np.count_nonzero(as_float64(keras_regx.stateless_project(model, values)[2]))
+        == 2
+    )
+    with pytest.raises(ValueError, match="the 4 values"):
+        keras_regx.stateless_project(model, values[1:])
 
 
 def test_no_warning_without_training() -> None:
