@@ -90,7 +90,8 @@ def test_validation(validation: Any) -> None:
     assert all(np.isfinite([point.score, point.error]).all() for point in path)
     assert path.best.score == min(point.score for point in path)
     assert path.simplest.factor >= path.best.factor
-    assert "Validation" in str(path)
+    assert "Validation" in str(path) == repr(path)
+    assert "<table" in path._repr_html_()
 
 
 @pytest.mark.slow

@@ -43,7 +43,7 @@ class PathPoint:
         return sum(int(np.count_nonzero(w)) for w in self.coefficients.values())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RegularizationPath:
     """Models from the strongest factor to the weakest.
 
@@ -123,6 +123,12 @@ class RegularizationPath:
 
     def __str__(self) -> str:
         return str(self.table())
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """Return the table as a notebook shows it."""
+        return self.table()._repr_html_()  # noqa: SLF001  (the notebooks' protocol)
 
     def norms(self, axis: int | None = None) -> np.ndarray:
         """Return what the plot shows: one row per point, one column per curve.
