@@ -502,6 +502,38 @@ def test_activity_rule() -> None:
     assert model.get_layer("body").activity_regularizer is None
 
 
+def test_activity_rule_in_a_policy_file() -> None:
+    """It is read as the other fields are, and written."""
+    text = '{"rules": [{"layer": "Dense", "activity_regularizer": "L1(0.1)"}]}'
+    policy = Policy.from_json(text)
+    assert policy.rules[0].activity_regularizer == r.L1(0.1)
+    assert Policy.from_json(policy.to_json()) == policy
+
+
+def test_optimizers_share_no_strength() -> None:
+    """Two optimizers with the same rules have strengths of their own."""
+    rules = [Rule("*/kernel", regularizer=r.Scheduled(r.L1(0.1), RAMP))]
+    models = [net(), net()]
+    for model in models:
+        model.compile(Proximal(keras.optimizers.SGD(0.01), rules), "mse")
+    models[0].fit(X, Y, batch_size=4, epochs=4, verbose=0)
+    models[1].fit(X, Y, batch_size=4, epochs=1, verbose=0)
+    found = [
+        {round(p.strength, 6) for p in model.optimizer.penalties.values()}
+        for model in models
+    ]
+    assert found == [{0.3}, {0.0}]
+
+
+def test_advance_to_the_count_of_an_optimizer() -> None:
+    """A step may be the optimizer's own variable."""
+    model = net(kernel_regularizer=r.Scheduled(r.L2(1.0), RAMP))
+    optimizer = keras.optimizers.SGD(0.1)
+    optimizer.iterations.assign(5)
+    keras_regx.advance(model, optimizer.iterations)
+    assert strengths(model) == {0.5}
+
+
 def test_activity_rule_is_saved(tmp_path: Path) -> None:
     """It comes back with the strength that it had."""
     model = net()

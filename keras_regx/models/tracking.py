@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_regx import keras_internals as internals
 from keras_regx._core import validation as check
 from keras_regx._core.config import Configurable, bound, fresh, parts
 from keras_regx._core.counter import StepReader, TrackedNumber
+from keras_regx._core.dtypes import dtype_of
 from keras_regx._core.memory import Tenant, View
 from keras_regx.constraints.every import Every
 from keras_regx.regularizers.scheduled import Scheduled
@@ -216,7 +218,8 @@ def advance(model: Any, step: int) -> Any:
 
     Args:
         model: Built model or layer.
-        step: Int >= 0. The number of updates made before this one.
+        step: Int >= 0, or a scalar such as `optimizer.iterations`. The number of
+            updates made before this one.
 
     Returns:
         The model: the same object.
@@ -239,6 +242,8 @@ def advance(model: Any, step: int) -> Any:
     ...  for step in (0, 10)]
     [0.0, 2.0]
     """
+    if hasattr(step, "dtype") and "int" in dtype_of(step):
+        step = int(ops.convert_to_numpy(step))
     step = check.integer("advance", "step", step, minimum=0)
     adopt(model)
     for penalty in distinct(p for _, p in scheduled_penalties(model)):

@@ -128,7 +128,7 @@ class RegularizationPath:
 
     def _repr_html_(self) -> str:
         """Return the table as a notebook shows it."""
-        return self.table()._repr_html_()  # noqa: SLF001  (the notebooks' protocol)
+        return self.table()._repr_html_()
 
     def norms(self, axis: int | None = None) -> np.ndarray:
         """Return what the plot shows: one row per point, one column per curve.

@@ -105,6 +105,7 @@ def _rule(item: dict[str, Any]) -> Rule:
     for name, registry in (
         ("regularizer", regularizers.registry),
         ("constraint", constraints.registry),
+        ("activity_regularizer", regularizers.registry),
     ):
         value = arguments.get(name)
         if isinstance(value, str):
