@@ -12,13 +12,13 @@ from keras_regx.constraints.balls import L2Ball as L2Ball
 from keras_regx.constraints.balls import LInfBall as LInfBall
 from keras_regx.constraints.balls import NonNegUnitNorm as NonNegUnitNorm
 from keras_regx.constraints.base import Constraint as Constraint
-from keras_regx.constraints.base import Intersection as Intersection
 from keras_regx.constraints.base import register as register
 from keras_regx.constraints.base import registry as registry
 from keras_regx.constraints.box import Box as Box
 from keras_regx.constraints.box import NonPos as NonPos
 from keras_regx.constraints.box import SignConstraint as SignConstraint
 from keras_regx.constraints.every import Every as Every
+from keras_regx.constraints.intersection import Intersection as Intersection
 from keras_regx.constraints.non_neg import NonNeg as NonNeg
 from keras_regx.constraints.norms import MaxNorm as MaxNorm
 from keras_regx.constraints.norms import MinMaxNorm as MinMaxNorm
