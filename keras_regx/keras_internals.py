@@ -174,6 +174,13 @@ def is_traced_by_jax() -> bool:
     return bool(jax_utils.is_in_jax_tracing_scope())
 
 
+def is_known(x: Any) -> bool:
+    """Return whether a tensor has values now, and is no placeholder of a trace."""
+    if isinstance(x, keras.KerasTensor) or is_traced_by_jax():
+        return False
+    return keras.config.backend() != "tensorflow" or hasattr(x, "numpy")
+
+
 # Hooks ----------------------------------------------------------------------------
 
 

@@ -47,6 +47,11 @@ class Constraint(Configurable, keras.constraints.Constraint):
         exact: Whether a call is the Euclidean projection onto the set.
         separable: Whether the set bounds each entry on its own.
         keeps_zeros: Whether a call leaves zero weights at zero.
+        cone: Whether multiples of members are members, by any number >= 0.
+        uniform: Whether it bounds each entry on its own, and all of them alike.
+        even: Whether members stay members when signs of entries change.
+        pools: Whether a call replaces entries by their means, so that uniform bounds
+            may follow it: then both are met by the nearest such point.
         min_rank: Smallest rank of a tensor that the set is defined on.
         sees_matrix: Whether it sees a kernel as a matrix of shape `(fan_in, units)`,
             so that a `Policy` shows it kernels of another layout that way.
@@ -73,6 +78,10 @@ class Constraint(Configurable, keras.constraints.Constraint):
     exact: bool = True
     separable: bool = False
     keeps_zeros: bool = False
+    cone: bool = False
+    uniform: bool = False
+    even: bool = False
+    pools: bool = False
     min_rank: ClassVar[int] = 0
     sees_matrix: ClassVar[bool] = False
     # The set's own scale; where it is 0, that of the weights stands in.
@@ -160,6 +169,14 @@ class Constraint(Configurable, keras.constraints.Constraint):
             f"{type(self).__name__} defines no projection. Define "
             "`_project(self, w)` or `__call__(self, w)`."
         )
+
+    def _multiplier(self, w: Any) -> Any:  # noqa: ARG002
+        """Return this as one inequality per group, a `Multiplier`, if it is one."""
+        return None
+
+    def _pieces(self, w: Any) -> "list[Constraint]":  # noqa: ARG002
+        """Return simpler sets whose intersection this is."""
+        return [self]
 
     def _slack(self, w: Any, dtype: str) -> float:  # noqa: ARG002
         """Return the excess, relative to its scale, that is rounding in `dtype`."""
