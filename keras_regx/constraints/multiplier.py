@@ -25,7 +25,7 @@ from keras_regx.ops.numerics import (
 
 Project = Callable[[Any], Any]
 Axes = tuple[int, ...]
-_FAR = 1e30  # No multiplier is larger: its square would not be a float32.
+_FAR = 2.0**120  # No multiplier is larger: sums with it would not be float32.
 
 
 @dataclass(frozen=True)
@@ -194,6 +194,7 @@ class Nearest:
             return bracket.with_trial(t, *at(t))
 
         t, y = Bracket(*ops.while_loop(is_open, body, state)).between()
+        t = ops.where(is_active, t, 0)
         return sign, t, is_active, ops.where(is_active, y, free)
 
 
@@ -264,6 +265,15 @@ class Bracket(NamedTuple):
 
     def between(self) -> tuple[Any, Any]:
         """Return the root and the point there; the other set has both points."""
-        share = ops.where(self.is_found, self._share(), 0)
-        t = self.low + share * (self.high - self.low)
-        return t, self.y_low + share * (self.y_high - self.y_low)
+        total = self.over - self.under
+        is_nearer = self.is_found & (self.over > -self.under)
+        # From the nearer end: the other may be further away than rounding allows.
+        left = ops.where(self.is_found, self._share(), 0)
+        right = -self.under / ops.where(total > 0, total, 1)
+
+        def mean(low: Any, high: Any) -> Any:
+            return ops.where(
+                is_nearer, high + right * (low - high), low + left * (high - low)
+            )
+
+        return mean(self.low, self.high), mean(self.y_low, self.y_high)

@@ -11,6 +11,7 @@ from keras import ops
 
 from keras_regx.ops.numerics import (
     EPSILON,
+    absolute,
     dtype_of,
     larger,
     safe_norm,
@@ -50,12 +51,21 @@ def _solve(
     rho = larger(ratio, ops.full_like(ratio, 0.1)) / count
     zeros = ops.zeros_like(w)
     far = ops.full_like(rho, float("inf"))
-    state = (rho, far, 10, 0, *(start for _ in others), *(zeros for _ in others))
+    state = (rho, far, far, 10, 0, *(start for _ in others), *(zeros for _ in others))
 
-    def is_open(rho: Any, miss: Any, due: Any, trip: Any, *_: Any) -> Any:  # noqa: ARG001
+    def is_open(
+        rho: Any,  # noqa: ARG001
+        miss: Any,
+        gap: Any,  # noqa: ARG001
+        due: Any,  # noqa: ARG001
+        trip: Any,
+        *_: Any,
+    ) -> Any:
         return (miss > 1) & (trip < trips)
 
-    def body(rho: Any, _: Any, due: Any, trip: Any, *parts: Any) -> tuple[Any, ...]:
+    def body(
+        rho: Any, _: Any, last: Any, due: Any, trip: Any, *parts: Any
+    ) -> tuple[Any, ...]:
         points, duals = parts[:count], parts[count:]
         pull = sum(p - d for p, d in zip(points, duals, strict=True))
         x = first((w / rho + pull) / (1 / rho + count))
@@ -79,9 +89,20 @@ def _solve(
         is_due = ops.cast(trip >= due, "bool")
         factor = ops.where(is_off & is_due, balance, 1)
         due = ops.where(is_due, (trip * 13) // 10 + 5, due)
-        return (rho * factor, miss, due, trip + 1, *new, *(d / factor for d in left))
+        # Sets that do not meet: the gap between them stays.
+        stays = (absolute(gap - last) <= 1e-5 * gap) & (gap > 0.01 * size)
+        miss = ops.where(stays & ops.cast(trip > 100, "bool"), 0, miss)
+        return (
+            rho * factor,
+            miss,
+            gap,
+            due,
+            trip + 1,
+            *new,
+            *(d / factor for d in left),
+        )
 
-    rho, _, _, _, *parts = ops.while_loop(is_open, body, state)
+    rho, _, _, _, _, *parts = ops.while_loop(is_open, body, state)
     y = parts[count - 1]
     taken = [rho * dual for dual in parts[count:]]
     return y, (w - y - sum(taken), *taken)
