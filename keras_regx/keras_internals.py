@@ -195,6 +195,13 @@ def unshared() -> Iterator[None]:
             state.set_global_attribute(name, value)
 
 
+def is_known(x: Any) -> bool:
+    """Return whether a tensor has values now, and is no placeholder of a trace."""
+    if isinstance(x, keras.KerasTensor) or is_traced_by_jax():
+        return False
+    return keras.config.backend() != "tensorflow" or hasattr(x, "numpy")
+
+
 # Hooks ----------------------------------------------------------------------------
 
 

@@ -181,6 +181,25 @@ def test_tracing() -> None:
         assert jax.jit(lambda x: x + internals.is_traced_by_jax())(0) == 1
 
 
+def test_known_values() -> None:
+    """A tensor of an eager call has values; one of a symbolic call has none."""
+    seen = []
+
+    @keras.saving.register_keras_serializable(package="internals")
+    class Look(layers.Layer):
+        """Notes whether its input has values."""
+
+        def call(self, x: Any) -> Any:
+            seen.append(internals.is_known(x))
+            return x
+
+    layer = Look()
+    layer(wave(2, 3))
+    assert seen == [True]
+    assert not internals.is_known(keras.Input((3,)))
+    assert internals.is_known(keras.ops.convert_to_tensor(wave(3)))
+
+
 def test_override() -> None:
     """One instance has a method of its own, which Keras does not track."""
     layer = layers.Dense(1)

@@ -4,9 +4,10 @@ from keras_regx.constraints.affine import Centered, Halfspace, Hyperplane, Stand
 from keras_regx.constraints.algebra import Chain, Relaxed
 from keras_regx.constraints.anchor import AnchorBall
 from keras_regx.constraints.balls import L1Ball, L2Ball, LInfBall, NonNegUnitNorm
-from keras_regx.constraints.base import Constraint, Intersection, register, registry
+from keras_regx.constraints.base import Constraint, register, registry
 from keras_regx.constraints.box import Box, NonPos, SignConstraint
 from keras_regx.constraints.every import Every
+from keras_regx.constraints.intersection import Intersection
 from keras_regx.constraints.non_neg import NonNeg
 from keras_regx.constraints.norms import MaxNorm, MinMaxNorm, UnitNorm
 from keras_regx.constraints.order import Convex, Monotonic

@@ -9,6 +9,7 @@ from keras import ops
 from keras_regx._core import masks
 from keras_regx._core import validation as check
 from keras_regx.constraints.base import Constraint, Grouped, magnitude, register
+from keras_regx.constraints.multiplier import Multiplier, plane_multiplier
 from keras_regx.ops.numerics import dtype_of, feasibility_tolerance, larger, safe_norm
 
 
@@ -63,6 +64,16 @@ class Centered(Grouped):
         excess = _mean(w, axes) - self.mean
         scale = _largest(w, axes) + abs(self.mean)
         return w - excess, ops.absolute(excess), scale
+
+    @property
+    def cone(self) -> bool:  # type: ignore[override]
+        """Whether the mean is zero."""
+        return self.mean == 0
+
+    def _multiplier(self, w: Any) -> Multiplier | None:
+        axes = self._axes(w)
+        size = math.prod(w.shape[a] for a in axes)
+        return None if not axes else plane_multiplier(axes, 1 / size, self.mean)
 
     def _scale(self, w: Any) -> float:
         return max(abs(self.mean), magnitude(w))
@@ -155,6 +166,17 @@ class _Plane(Constraint):
             excess = ops.where(excess < 0, ops.zeros_like(excess), excess)
         nearest = w - excess / float(np.sum(array**2)) * normal
         return nearest, ops.absolute(excess), ops.sum(ops.absolute(terms)) + abs(offset)
+
+    @property
+    def cone(self) -> bool:  # type: ignore[override]
+        """Whether zero is on the plane."""
+        return self.offset == 0
+
+    def _multiplier(self, w: Any) -> Multiplier | None:
+        array, offset = self._scaled(w)
+        normal = ops.convert_to_tensor(array, dtype=dtype_of(w))
+        axes = tuple(range(len(w.shape)))
+        return plane_multiplier(axes, normal, offset, is_half=self.is_half)
 
     def _scaled(self, w: Any) -> tuple[np.ndarray[Any, Any], float]:
         """Return normal and offset over the normal's largest magnitude."""

@@ -7,15 +7,15 @@ import keras
 from keras import ops
 
 from keras_regx._core import validation as check
-from keras_regx._core.counter import NOW, Moment
+from keras_regx._core.counter import Moment
 from keras_regx.constraints.base import (
     Constraint,
-    keeps_zeros,
+    adapted,
+    member,
     members,
     register,
-    registry,
 )
-from keras_regx.ops.numerics import safe_norm, upcast
+from keras_regx.ops.numerics import upcast
 
 
 class Timed(Constraint):
@@ -44,14 +44,14 @@ class Combination(Timed):
     @property
     def convex(self) -> bool:  # type: ignore[override]
         """Whether every member is convex."""
-        return all(getattr(item, "convex", False) for item in self._members())
+        return all(item.convex for item in self._members())
 
     @property
     def keeps_zeros(self) -> bool:  # type: ignore[override]
         """Whether every member keeps zero weights at zero."""
-        return all(map(keeps_zeros, self._members()))
+        return all(item.keeps_zeros for item in self._members())
 
-    def _members(self) -> list[Any]:
+    def _members(self) -> list[Constraint]:
         raise NotImplementedError
 
 
@@ -60,50 +60,25 @@ class Wrapper(Combination):
 
     constraint: Any
 
-    def _members(self) -> list[Any]:
-        return [self.constraint]
+    @property
+    def exact(self) -> bool:  # type: ignore[override]
+        """Whether the call of the member is a projection."""
+        return self._member.exact
+
+    @property
+    def _member(self) -> Constraint:
+        return adapted(self.constraint)
+
+    def _members(self) -> list[Constraint]:
+        return [self._member]
 
     def contains(self, w: Any, tol: float | None = None) -> bool:
         """Return whether `w` is in the set of the member."""
-        return contains(self.constraint, w, tol)
+        return self._member.contains(w, tol)
 
     def distance(self, w: Any) -> Any:
         """Return the distance to the set of the member."""
-        return distance(self.constraint, w)
-
-
-def apply(constraint: Any, w: Any, moment: Moment = NOW) -> Any:
-    """Apply any constraint to a tensor, at a moment."""
-    return constraint.at(w, moment) if isinstance(constraint, Timed) else constraint(w)
-
-
-def is_exact(constraint: Any) -> bool:
-    """Return whether a member is a projection; one that does not say is one."""
-    return bool(getattr(constraint, "exact", True))
-
-
-def one(owner: Any, value: Any) -> Any:
-    """Return one constraint from an instance, name or config."""
-    constraint = registry.get(value)
-    if constraint is None:
-        check.fail(owner, "constraint", "a constraint", value)
-    return constraint
-
-
-def contains(constraint: Any, w: Any, tol: float | None) -> bool:
-    """Ask a member; one without `contains` has the points that it leaves alone."""
-    if hasattr(constraint, "contains"):
-        return bool(constraint.contains(w, tol))
-    limit = 1e-6 if tol is None else tol
-    moved = ops.max(ops.absolute(upcast(constraint(w)) - upcast(w)))
-    return bool(ops.convert_to_numpy(moved) <= limit)
-
-
-def distance(constraint: Any, w: Any) -> Any:
-    """Ask a member; one without `distance` is taken for its projection."""
-    if hasattr(constraint, "distance"):
-        return constraint.distance(w)
-    return safe_norm(upcast(w) - upcast(constraint(w)))
+        return self._member.distance(w)
 
 
 @register
@@ -137,17 +112,17 @@ class Chain(Combination):
     def __init__(self, constraints: Sequence[Any]) -> None:
         self.constraints = members(self, constraints)
 
-    def _members(self) -> list[Any]:
-        return self.constraints
+    def _members(self) -> list[Constraint]:
+        return [adapted(item) for item in self.constraints]
 
     def _apply(self, w: Any, moment: Moment) -> Any:
-        for item in self.constraints:
-            w = apply(item, w, moment)
+        for item in self._members():
+            w = item.at(w, moment)
         return w
 
     def contains(self, w: Any, tol: float | None = None) -> bool:
         """Return whether `w` is in the set of every member."""
-        return all(contains(item, w, tol) for item in self.constraints)
+        return all(item.contains(w, tol) for item in self._members())
 
     def distance(self, w: Any) -> Any:
         """Not defined: a chain does not find the nearest point of any set."""
@@ -181,16 +156,16 @@ class Relaxed(Wrapper):
     """
 
     def __init__(self, constraint: Any, rate: float) -> None:
-        self.constraint = one(self, constraint)
+        self.constraint = member(self, constraint)
         self.rate = check.number(self, "rate", rate, minimum=0, maximum=1)
 
     @property
     def exact(self) -> bool:  # type: ignore[override]
         """Whether a call goes all the way."""
-        return self.rate == 1 and is_exact(self.constraint)
+        return self.rate == 1 and self._member.exact
 
     def _apply(self, w: Any, moment: Moment) -> Any:
         wide = upcast(w)
-        reached = upcast(apply(self.constraint, w, moment))
+        reached = upcast(self._member.at(w, moment))
         moved = reached if self.rate == 1 else wide + self.rate * (reached - wide)
         return ops.cast(moved, w.dtype)

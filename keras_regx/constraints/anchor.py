@@ -10,6 +10,7 @@ from keras_regx._core import masks
 from keras_regx._core import validation as check
 from keras_regx._core.memory import View
 from keras_regx.constraints.base import Constraint, register
+from keras_regx.constraints.multiplier import Multiplier, ball_multiplier
 from keras_regx.ops.numerics import (
     accurate_sum,
     dtype_of,
@@ -119,6 +120,12 @@ class AnchorBall(Constraint):
             is_inside = size <= self.radius + slack * (self.radius + far)
             moved = project_l1_ball(change, self.radius)
         return ops.where(is_inside, w, anchor + ops.reshape(moved, w.shape))
+
+    def _multiplier(self, w: Any) -> Multiplier | None:
+        if self.norm != "l2" or self.radius == 0 or not w.shape:
+            return None
+        axes = tuple(range(len(w.shape)))
+        return ball_multiplier(axes, self.radius, self._reference(w))
 
     def _scale(self, w: Any) -> float:
         anchor = ops.max(ops.absolute(self._reference(w)))

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_regx._core import validation as check
 from keras_regx.constraints.base import Constraint, Grouped, register
+from keras_regx.constraints.multiplier import Multiplier
 from keras_regx.constraints.norms import _NormRange
 from keras_regx.ops.axes import group_rows
 from keras_regx.ops.numerics import (
@@ -17,6 +18,7 @@ from keras_regx.ops.numerics import (
 )
 from keras_regx.ops.projections import project_linf_ball
 from keras_regx.ops.simplex import project_l1_ball
+from keras_regx.ops.thresholds import soft_threshold
 
 
 @register
@@ -45,6 +47,7 @@ class L1Ball(Grouped):
 
     convex = True
     keeps_zeros = True
+    even = True
     _size = property(attrgetter("radius"))
 
     def __init__(self, radius: float = 1.0, axis: check.Axis = "units") -> None:
@@ -53,6 +56,23 @@ class L1Ball(Grouped):
 
     def _project(self, w: Any) -> Any:
         return project_l1_ball(w, self.radius, self._axes(w))
+
+    def _multiplier(self, w: Any) -> Multiplier | None:
+        axes = self._axes(w)
+        if self.radius == 0 or not axes:
+            return None
+
+        def magnitudes(y: Any) -> Any:
+            return ops.sum(ops.absolute(y), axis=axes, keepdims=True)
+
+        return Multiplier(
+            axes,
+            move=soft_threshold,
+            excess=lambda y: magnitudes(y) - self.radius,
+            scale=lambda y: magnitudes(y) + self.radius,
+            guess=lambda w: ops.max(ops.absolute(w), axis=axes, keepdims=True) / 2,
+            is_elementwise=True,
+        )
 
 
 @register
@@ -115,6 +135,8 @@ class LInfBall(Constraint):
     convex = True
     separable = True
     keeps_zeros = True
+    uniform = True
+    even = True
     _size = property(attrgetter("radius"))
 
     def __init__(self, radius: float = 1.0) -> None:

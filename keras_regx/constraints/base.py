@@ -1,7 +1,7 @@
 """The base class of all constraints and the registry that names them."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import keras
@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_regx._core import validation as check
 from keras_regx._core.config import Configurable
+from keras_regx._core.counter import Moment
 from keras_regx._core.registry import Registry
 from keras_regx.ops.axes import resolve_axis
 from keras_regx.ops.numerics import (
@@ -46,6 +47,11 @@ class Constraint(Configurable, keras.constraints.Constraint):
         exact: Whether a call is the Euclidean projection onto the set.
         separable: Whether the set bounds each entry on its own.
         keeps_zeros: Whether a call leaves zero weights at zero.
+        cone: Whether multiples of members are members, by any number >= 0.
+        uniform: Whether it bounds each entry on its own, and all of them alike.
+        even: Whether members stay members when signs of entries change.
+        pools: Whether a call replaces entries by their means, so that uniform bounds
+            may follow it: then both are met by the nearest such point.
         min_rank: Smallest rank of a tensor that the set is defined on.
         sees_matrix: Whether it sees a kernel as a matrix of shape `(fan_in, units)`,
             so that a `Policy` shows it kernels of another layout that way.
@@ -72,6 +78,10 @@ class Constraint(Configurable, keras.constraints.Constraint):
     exact: bool = True
     separable: bool = False
     keeps_zeros: bool = False
+    cone: bool = False
+    uniform: bool = False
+    even: bool = False
+    pools: bool = False
     min_rank: ClassVar[int] = 0
     sees_matrix: ClassVar[bool] = False
     # The set's own scale; where it is 0, that of the weights stands in.
@@ -101,6 +111,10 @@ class Constraint(Configurable, keras.constraints.Constraint):
         projected, dtype = self._project(w), dtype_of(w)
         # Eager PyTorch pays for every operation.
         return projected if dtype_of(projected) == dtype else ops.cast(projected, dtype)
+
+    def at(self, w: Any, moment: Moment) -> Any:  # noqa: ARG002
+        """Return what a call at a moment gives; most are the same at all times."""
+        return self(w)
 
     def distance(self, w: Any) -> Any:
         """Return the Euclidean distance between `w` and the set.
@@ -137,8 +151,9 @@ class Constraint(Configurable, keras.constraints.Constraint):
         violation = ops.max(ops.absolute(self._gap(upcast(w))))
         return bool(ops.convert_to_numpy(violation) <= tol)
 
-    def __and__(self, other: Any) -> "Intersection":
-        return Intersection([self, other]) if callable(other) else NotImplemented
+    def __and__(self, other: Any) -> "Constraint":
+        intersection: Any = registry.class_of("Intersection")
+        return intersection([self, other]) if callable(other) else NotImplemented
 
     def _project(self, w: Any) -> Any:
         """Return the projection of `w`, a tensor as it is stored."""
@@ -154,6 +169,14 @@ class Constraint(Configurable, keras.constraints.Constraint):
             f"{type(self).__name__} defines no projection. Define "
             "`_project(self, w)` or `__call__(self, w)`."
         )
+
+    def _multiplier(self, w: Any) -> Any:  # noqa: ARG002
+        """Return this as one inequality per group, a `Multiplier`, if it is one."""
+        return None
+
+    def _pieces(self, w: Any) -> "list[Constraint]":  # noqa: ARG002
+        """Return simpler sets whose intersection this is."""
+        return [self]
 
     def _slack(self, w: Any, dtype: str) -> float:  # noqa: ARG002
         """Return the excess, relative to its scale, that is rounding in `dtype`."""
@@ -195,9 +218,34 @@ def _on_stored(project: Callable[..., Any]) -> Callable[..., Any]:
     return stored
 
 
-def keeps_zeros(constraint: Any) -> bool:
-    """Return whether a constraint leaves zero weights at zero; if unknown, False."""
-    return bool(getattr(constraint, "keeps_zeros", False))
+class Foreign(Constraint):
+    """A constraint of Keras, or a function, asked as if it were of this package.
+
+    It is taken for the projection onto the points that it leaves alone. It stands
+    in where a member is asked and is never kept: configs hold what was given.
+    """
+
+    def __init__(self, inner: Callable[[Any], Any]) -> None:
+        self.inner = inner
+        for flag in ("convex", "exact", "separable", "keeps_zeros"):
+            setattr(self, flag, getattr(inner, flag, getattr(self, flag)))
+
+    def __call__(self, w: Any) -> Any:
+        """Apply what is inside."""
+        return self.inner(w)
+
+
+def adapted(constraint: Any) -> Constraint:
+    """Return a constraint of this package as it is, any other as a `Foreign` one."""
+    return constraint if isinstance(constraint, Constraint) else Foreign(constraint)
+
+
+def member(owner: Any, value: Any) -> Any:
+    """Return one constraint from an instance, name or config."""
+    constraint = registry.get(value)
+    if constraint is None:
+        check.fail(owner, "constraint", "a constraint", value)
+    return constraint
 
 
 def members(owner: Any, value: Any) -> list[Any]:
@@ -208,100 +256,3 @@ def members(owner: Any, value: Any) -> list[Any]:
     if any(item is None for item in found):
         check.fail(owner, "constraints", "no None inside", value)
     return found
-
-
-@register
-class Intersection(Constraint):
-    """All of several convex constraints at once.
-
-        P(w) = argmin ||y - w||    over y in every set
-
-    Dykstra's algorithm: alternating projections that remember what each set took
-    away, so that they end at the nearest point of the intersection, where plain
-    alternation ends at some point of it. Plain rounds follow, which close what is
-    left of the gap; sets that bound each entry on its own come last and are met
-    exactly.
-
-    Args:
-        constraints: Non-empty list of convex constraints whose call is their
-            projection: instances, names or configs. Intersections inside it are
-            flattened.
-        iterations: Integer >= 1. Rounds through all sets, a fixed number that
-            compiled steps need. Sets that meet at a small angle need more.
-
-    Call: floating tensor or variable that every member accepts -> same shape and
-        dtype.
-    Exact: to about 1e-4 of the weights' size, depending on the sets; a point in
-        every set is bitwise unchanged. The intersection must not be empty.
-    Convex: yes.
-    Raises: ValueError if a member is not convex or no projection, naming it.
-    Reference: Boyle and Dykstra (1986), Advances in Order Restricted Statistical
-        Inference.
-
-    Example:
-
-    >>> from keras_regx.constraints import Centered, LInfBall
-    >>> both = Centered(0.5) & LInfBall(1.0)
-    >>> [round(float(v), 3) for v in both([3.0, 0.5, 0.5])]
-    [1.0, 0.25, 0.25]
-    """
-
-    convex = True
-    constraints: list[Any]
-
-    def __init__(self, constraints: Sequence[Any], iterations: int = 100) -> None:
-        flat: list[Any] = []
-        for item in members(self, constraints):
-            if not getattr(item, "convex", False) or not getattr(item, "exact", True):
-                expected = f"convex sets with their projections, unlike {item!r}"
-                check.fail(self, "constraints", expected, constraints)
-            flat += item.constraints if isinstance(item, Intersection) else [item]
-        self.constraints = flat
-        self.iterations = check.integer(self, "iterations", iterations, minimum=1)
-
-    @property
-    def separable(self) -> bool:  # type: ignore[override]
-        """Whether every member bounds each entry on its own."""
-        return all(getattr(item, "separable", False) for item in self.constraints)
-
-    @property
-    def keeps_zeros(self) -> bool:  # type: ignore[override]
-        """Whether every member keeps zero weights at zero."""
-        return all(map(keeps_zeros, self.constraints))
-
-    def contains(self, w: Any, tol: float | None = None) -> bool:
-        """Return whether `w` is in every set; by default to 1e-4 of its size."""
-        w = check.floating(self, w, argument="w")
-        if tol is None and 0 not in w.shape:
-            size = float(ops.convert_to_numpy(ops.max(ops.absolute(upcast(w)))))
-            tol = max(1e-4, self._rounding(dtype_of(w))) * max(size, 1.0)
-            if size != size:  # noqa: PLR0124  (NaN)
-                return False
-        return all(item.contains(w, tol) for item in self.constraints)
-
-    def _project(self, w: Any) -> Any:
-        stored, w = w, upcast(w)
-        # A stable sort: sets that bound each entry on its own are met last.
-        ordered = sorted(self.constraints, key=lambda c: getattr(c, "separable", False))
-        kept = ops.convert_to_tensor(True)  # noqa: FBT003
-        for item in ordered:
-            kept = kept & ops.all(item(stored) == stored)
-        zeros = tuple(ops.zeros_like(w) for _ in ordered)
-
-        def dykstra(_: Any, state: tuple[Any, ...]) -> tuple[Any, ...]:
-            x, *taken = state
-            left = []
-            for item, before in zip(ordered, taken, strict=True):
-                y = x + before
-                x = ops.cast(item(y), y.dtype)
-                left.append(y - x)
-            return (x, *left)
-
-        def plain(_: Any, x: Any) -> Any:
-            for item in ordered:
-                x = ops.cast(item(x), x.dtype)
-            return x
-
-        x = ops.fori_loop(0, self.iterations, dykstra, (w, *zeros))[0]
-        x = ops.fori_loop(0, self.iterations // 2 + 1, plain, x)
-        return ops.where(kept, w, x)

@@ -36,6 +36,7 @@ class Box(Constraint):
 
     convex = True
     separable = True
+    uniform = True
 
     def __init__(
         self, min_value: float | None = None, max_value: float | None = None
@@ -49,6 +50,11 @@ class Box(Constraint):
             check.fail(self, "max_value", expected, max_value)
         self.min_value = min_value
         self.max_value = max_value
+
+    @property
+    def cone(self) -> bool:  # type: ignore[override]
+        """Whether the only bound, if any, is zero."""
+        return not (self.min_value or self.max_value)
 
     @property
     def keeps_zeros(self) -> bool:  # type: ignore[override]
@@ -85,6 +91,8 @@ class NonPos(Constraint):
     convex = True
     separable = True
     keeps_zeros = True
+    cone = True
+    uniform = True
 
     def _project(self, w: Any) -> Any:
         return ops.where(w > 0, ops.zeros_like(w), w)
@@ -122,6 +130,7 @@ class SignConstraint(Constraint):
     convex = True
     separable = True
     keeps_zeros = True
+    cone = True
 
     def __init__(self, signs: Any) -> None:
         values = np.asarray(masks.numbers(self, "signs", signs))

@@ -8,8 +8,8 @@ from keras import ops
 from keras_regx import keras_internals as internals
 from keras_regx._core import validation as check
 from keras_regx._core.counter import Moment, StepReader
-from keras_regx.constraints.algebra import Wrapper, apply, one
-from keras_regx.constraints.base import register
+from keras_regx.constraints.algebra import Wrapper
+from keras_regx.constraints.base import member, register
 
 
 @register
@@ -47,7 +47,7 @@ class Every(Wrapper, StepReader):
     exact = False
 
     def __init__(self, constraint: Any, steps: int) -> None:
-        self.constraint = one(self, constraint)
+        self.constraint = member(self, constraint)
         self.steps = check.integer(self, "steps", steps, minimum=1)
         self._has_warned = False
         self._updates = 0  # Made before the `fit` that is running.
@@ -61,14 +61,14 @@ class Every(Wrapper, StepReader):
 
     def _apply(self, w: Any, moment: Moment) -> Any:
         if not moment.is_update or self.steps == 1:
-            return apply(self.constraint, w, moment)
+            return self._member.at(w, moment)
         is_due = self._is_due(moment)
         if is_due is None:
             self._warn()
-            return apply(self.constraint, w, moment)
+            return self._member.at(w, moment)
         return ops.cond(
             is_due,
-            lambda: ops.cast(apply(self.constraint, w, moment), w.dtype),
+            lambda: ops.cast(self._member.at(w, moment), w.dtype),
             lambda: w,
         )
 

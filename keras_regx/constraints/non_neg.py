@@ -28,6 +28,8 @@ class NonNeg(Constraint):
     convex = True
     separable = True
     keeps_zeros = True
+    cone = True
+    uniform = True
 
     def _project(self, w: Any) -> Any:
         return positive_part(w)

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_regx._core import validation as check
 from keras_regx.constraints.base import Grouped, register
+from keras_regx.constraints.multiplier import Multiplier, ball_multiplier
 from keras_regx.ops.numerics import (
     choose,
     dtype_of,
@@ -76,6 +77,7 @@ class _NormRange(Grouped):
     """Groups whose Euclidean norm lies between two bounds."""
 
     keeps_zeros = True
+    even = True
     _bounds: Bounds
     _rate: float = 1.0
 
@@ -99,6 +101,12 @@ class _NormRange(Grouped):
     def _gap(self, w: Any) -> Any:
         norms = safe_norm(w, self._axes(w), keepdims=True)
         return norms - ops.clip(norms, *self._bounds)
+
+    def _multiplier(self, w: Any) -> Multiplier | None:
+        (low, radius), axes = self._bounds, self._axes(w)
+        if low > 0 or radius == 0 or not axes:
+            return None
+        return ball_multiplier(axes, radius)
 
     @property
     def _size(self) -> float:

@@ -40,6 +40,8 @@ class Monotonic(Grouped):
     """
 
     convex = True
+    cone = True
+    pools = True
     min_rank = 1
 
     def __init__(self, increasing: bool = True, axis: int = 0) -> None:
@@ -80,6 +82,7 @@ class Convex(Grouped):
     """
 
     convex = True
+    cone = True
     min_rank = 1
 
     def __init__(self, axis: int = 0, iterations: int = 300) -> None:

@@ -11,15 +11,14 @@ from keras_regx._core import validation as check
 from keras_regx._core.config import Configurable, bound
 from keras_regx._core.counter import Moment
 from keras_regx._core.memory import View
-from keras_regx.constraints.algebra import (
-    Wrapper,
-    apply,
-    contains,
-    distance,
-    is_exact,
-    one,
+from keras_regx.constraints.algebra import Wrapper
+from keras_regx.constraints.base import (
+    Constraint,
+    adapted,
+    member,
+    register,
+    registry,
 )
-from keras_regx.constraints.base import Constraint, register, registry
 from keras_regx.ops.axes import resolve_axis
 from keras_regx.ops.numerics import safe_norm, upcast
 
@@ -62,16 +61,11 @@ class PerBlock(Wrapper):
     def __init__(
         self, constraint: Any, axis: int = -1, blocks: int | None = None
     ) -> None:
-        self.constraint = one(self, constraint)
+        self.constraint = member(self, constraint)
         self.axis = check.integer(self, "axis", axis)
         if blocks is not None:
             blocks = check.integer(self, "blocks", blocks, minimum=1)
         self.blocks = blocks
-
-    @property
-    def exact(self) -> bool:  # type: ignore[override]
-        """Whether the call on a block is a projection."""
-        return is_exact(self.constraint)
 
     def _cut(self, w: Any) -> tuple[list[Any], int]:
         axis = resolve_axis(self.axis, len(w.shape), type(self).__name__)[0]
@@ -112,11 +106,14 @@ class PerBlock(Wrapper):
 
     def _each(self, function: Callable[[Any, Any], Any], w: Any) -> list[Any]:
         """Return what a function of constraint and block gives for each block."""
-        return [function(self._of_block(i), b) for i, b in enumerate(self._cut(w)[0])]
+        return [
+            function(adapted(self._of_block(i)), block)
+            for i, block in enumerate(self._cut(w)[0])
+        ]
 
     def _apply(self, w: Any, moment: Moment) -> Any:
         axis = self._cut(w)[1]
-        done = self._each(lambda c, block: apply(c, block, moment), w)
+        done = self._each(lambda c, block: c.at(block, moment), w)
         if self.blocks is None:
             return ops.stack(done, axis=axis)
         return ops.concatenate(done, axis=axis)
@@ -126,14 +123,14 @@ class PerBlock(Wrapper):
         w = check.floating(self, w, min_rank=1, argument="w")
         if 0 in w.shape:
             return True
-        return all(self._each(lambda c, block: contains(c, block, tol), w))
+        return all(self._each(lambda c, block: c.contains(block, tol), w))
 
     def distance(self, w: Any) -> Any:
         """Return the Euclidean distance: the root of the blocks' squares."""
         w = check.floating(self, w, min_rank=1, argument="w")
         if 0 in w.shape:
             return ops.sum(upcast(w))
-        return safe_norm(ops.stack(self._each(distance, w)))
+        return safe_norm(ops.stack(self._each(lambda c, block: c.distance(block), w)))
 
 
 @registry.saved_as("MaskedConstraint")
@@ -167,26 +164,21 @@ class Masked(Wrapper):
     """
 
     def __init__(self, constraint: Any, mask: Any) -> None:
-        self.constraint = one(self, constraint)
+        self.constraint = member(self, constraint)
         if not (self.separable or self.keeps_zeros):
             expected = "a constraint that keeps zero weights at zero"
             check.fail(self, "constraint", expected, constraint)
         self.mask = masks.pack(self, "mask", mask)
 
     @property
-    def exact(self) -> bool:  # type: ignore[override]
-        """Whether the call of the member is a projection."""
-        return is_exact(self.constraint)
-
-    @property
     def separable(self) -> bool:  # type: ignore[override]
         """Whether the member bounds each entry on its own."""
-        return bool(getattr(self.constraint, "separable", False))
+        return self._member.separable
 
     def _apply(self, w: Any, moment: Moment) -> Any:
         mask = masks.fit(self, self.mask, w, "w")
         seen = ops.where(mask, w, ops.zeros_like(w))
-        return ops.where(mask, apply(self.constraint, seen, moment), w)
+        return ops.where(mask, self._member.at(seen, moment), w)
 
     def contains(self, w: Any, tol: float | None = None) -> bool:
         """Return whether the entries under the mask are where the member puts them."""
@@ -197,5 +189,4 @@ class Masked(Wrapper):
         return Constraint.distance(self, w)
 
     def _scale(self, w: Any) -> float:
-        member = self.constraint
-        return member._scale(w) if isinstance(member, Constraint) else 1.0  # noqa: SLF001
+        return self._member._scale(w)  # noqa: SLF001

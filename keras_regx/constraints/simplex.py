@@ -4,7 +4,10 @@ from operator import attrgetter
 from typing import Any
 
 from keras_regx._core import validation as check
-from keras_regx.constraints.base import Grouped, register
+from keras_regx.constraints.affine import Centered
+from keras_regx.constraints.base import Constraint, Grouped, register
+from keras_regx.constraints.box import Box
+from keras_regx.constraints.non_neg import NonNeg
 from keras_regx.ops.axes import group_size
 from keras_regx.ops.simplex import project_capped_simplex, project_simplex
 
@@ -44,6 +47,10 @@ class Simplex(Grouped):
 
     def _project(self, w: Any) -> Any:
         return project_simplex(w, self.total, self._axes(w))
+
+    def _pieces(self, w: Any) -> list[Constraint]:
+        mean = self.total / group_size(tuple(w.shape), self._axes(w))
+        return [Centered(mean, self.axis), NonNeg()]
 
 
 @register
@@ -88,3 +95,7 @@ class CappedSimplex(Grouped):
             expected = f"at most cap={self.cap:g} times the group size {size}"
             check.fail(self, "total", expected, self.total)
         return project_capped_simplex(w, self.total, self.cap, axes)
+
+    def _pieces(self, w: Any) -> list[Constraint]:
+        mean = self.total / group_size(tuple(w.shape), self._axes(w))
+        return [Centered(mean, self.axis), Box(0, self.cap)]

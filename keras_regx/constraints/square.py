@@ -43,6 +43,8 @@ class Symmetric(Constraint):
     """
 
     convex = True
+    cone = True
+    pools = True
     min_rank = 2
 
     def _project(self, w: Any) -> Any:
@@ -77,6 +79,7 @@ class SkewSymmetric(Constraint):
     """
 
     convex = True
+    cone = True
     min_rank = 2
 
     def _project(self, w: Any) -> Any:
@@ -113,6 +116,7 @@ class PSD(_MatrixSet):
 
     def __init__(self, min_eigenvalue: float = 0.0) -> None:
         self.min_eigenvalue = check.number(self, "min_eigenvalue", min_eigenvalue)
+        self.cone = self.min_eigenvalue == 0
 
     def _project(self, w: Any) -> Any:
         dtype, w = dtype_of(w), upcast(w)

@@ -15,6 +15,8 @@ class _Support(Constraint):
     convex = True
     separable = True
     keeps_zeros = True
+    cone = True
+    even = True
 
     def _on(self, w: Any) -> Any:
         """Return where weights may differ from zero, broadcasting against `w`."""

@@ -62,6 +62,8 @@ class Radial(Constraint):
     """
 
     convex = True
+    cone = True
+    pools = True
     min_rank = 3
 
     def _project(self, w: Any) -> Any:
@@ -76,6 +78,8 @@ class _Diagonals(Constraint):
     """Matrices, in the last two axes, that are constant along their diagonals."""
 
     convex = True
+    cone = True
+    pools = True
     min_rank = 2
 
     def _labels(self, height: int, width: int) -> np.ndarray[Any, Any]:
@@ -171,6 +175,8 @@ class FlipSymmetric(Grouped):
     """
 
     convex = True
+    cone = True
+    pools = True
 
     def __init__(self, axis: int | tuple[int, ...]) -> None:
         if isinstance(axis, str) or axis is None:

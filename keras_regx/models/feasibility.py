@@ -7,10 +7,9 @@ from keras import ops
 from keras_regx import keras_internals as internals
 from keras_regx._core import validation as check
 from keras_regx._core.counter import Moment
-from keras_regx.constraints.algebra import apply
+from keras_regx.constraints.base import Foreign, adapted
 from keras_regx.models.sites import free_name, require_weights
 from keras_regx.models.tracking import adopt, needs_adoption
-from keras_regx.ops.numerics import safe_norm
 
 
 def violations(model: Any) -> dict[str, float]:
@@ -54,12 +53,10 @@ def violations(model: Any) -> dict[str, float]:
 
 def violation(variable: Any) -> float:
     """Return the distance between a variable and the set of its constraint."""
-    constraint = variable.constraint
     try:
-        distance = constraint.distance(variable)
-    except (AttributeError, NotImplementedError):  # Keras' own, functions, chains.
-        w = ops.convert_to_tensor(variable)
-        distance = safe_norm(w - constraint(w))
+        distance = adapted(variable.constraint).distance(variable)
+    except NotImplementedError:  # Of a chain: how far it moves the weight.
+        distance = Foreign(variable.constraint).distance(variable)
     return float(ops.convert_to_numpy(distance))
 
 
@@ -140,6 +137,6 @@ def stateless_project(
     return [
         value
         if variable.constraint is None
-        else apply(variable.constraint, ops.convert_to_tensor(value), moment)
+        else adapted(variable.constraint).at(ops.convert_to_tensor(value), moment)
         for variable, value in zip(variables, values, strict=True)
     ]

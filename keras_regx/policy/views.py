@@ -6,13 +6,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_regx import constraints
 from keras_regx._core import validation as check
 from keras_regx._core.counter import Moment
 from keras_regx._core.memory import View
 from keras_regx._core.registry import PACKAGE
 from keras_regx.constraints.algebra import Wrapper as ConstraintWrapper
-from keras_regx.constraints.algebra import apply, is_exact
+from keras_regx.constraints.base import member
 from keras_regx.ops.axes import group_rows
 from keras_regx.regularizers.base import Wrapper
 
@@ -116,9 +115,7 @@ class MatrixConstraint(_OfMatrix, ConstraintWrapper):
     """
 
     def __init__(self, constraint: Any, unit_axes: Axes) -> None:
-        self.constraint = constraints.get(constraint)
-        if self.constraint is None:
-            check.fail(self, "constraint", "a constraint", constraint)
+        self.constraint = member(self, constraint)
         self.unit_axes = _unit_axes(self, unit_axes)
 
     @property
@@ -126,14 +123,9 @@ class MatrixConstraint(_OfMatrix, ConstraintWrapper):
         """The constraint on the matrix: what listings name."""
         return self.constraint
 
-    @property
-    def exact(self) -> bool:  # type: ignore[override]
-        """Whether a call is the projection of the matrix."""
-        return is_exact(self.constraint)
-
     def _apply(self, w: Any, moment: Moment) -> Any:
         matrix, restore = units_matrix(w, self.unit_axes)
-        return restore(apply(self.constraint, matrix, moment))
+        return restore(self._member.at(matrix, moment))
 
     def distance(self, w: Any) -> Any:
         """Return the Euclidean distance between the matrix and the set."""

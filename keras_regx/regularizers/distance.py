@@ -4,9 +4,9 @@ from typing import Any
 
 from keras import ops
 
-from keras_regx import constraints
 from keras_regx._core import masks
 from keras_regx._core import validation as check
+from keras_regx.constraints.base import adapted, member
 from keras_regx.ops.numerics import safe_norm
 from keras_regx.regularizers.base import Regularizer, Wrapper, register, registry
 
@@ -47,16 +47,14 @@ class SetDistance(Regularizer):
     def __init__(
         self, constraint: Any, factor: float = 1.0, squared: bool = True
     ) -> None:
-        self.constraint = constraints.get(constraint)
-        if self.constraint is None:
-            check.fail(self, "constraint", "a constraint", constraint)
+        self.constraint = member(self, constraint)
         self.factor = check.number(self, "factor", factor, minimum=0)
         self.squared = check.boolean(self, "squared", squared)
 
     @property
     def convex(self) -> bool:  # type: ignore[override]
         """Whether the set is convex."""
-        return bool(getattr(self.constraint, "convex", False))
+        return adapted(self.constraint).convex
 
     def _nearest(self, x: Any) -> Any:
         return ops.stop_gradient(self.constraint(ops.stop_gradient(x)))

@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_regx.constraints import get
+from keras_regx.constraints.base import adapted
 from keras_regx.ops.numerics import EPSILON
 from keras_regx.testing.regularizer import is_importable
 
@@ -110,7 +111,7 @@ def _require(condition: Any, message: str) -> None:
 
 
 def _is_projection(constraint: Any) -> bool:
-    return bool(getattr(constraint, "exact", True))
+    return adapted(constraint).exact
 
 
 def _move(constraint: Any, tolerance: float | None, dtype: str = "float32") -> float:
@@ -196,7 +197,7 @@ def is_nearest(
             distance <= away + slack,
             f"A member at distance {away:.6g} is nearer than {distance:.6g}",
         )
-        if getattr(constraint, "convex", False):
+        if adapted(constraint).convex:
             spread = np.linalg.norm(_array(projected) - _array(member))
             before = np.linalg.norm(_array(w) - _array(other))
             _require(
