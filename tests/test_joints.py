@@ -274,6 +274,18 @@ def test_blocks_with_anchors() -> None:
         assert np.linalg.norm(block) == pytest.approx(0.1, rel=1e-4)
 
 
+def test_remove_after_lora() -> None:
+    """Keras gave the factors what the layer had from the policy: they lose it too."""
+    model = net(kernel_regularizer=r.L1(0.1))
+    policy = Policy([Rule("*/kernel", regularizer=r.L2(0.1))])
+    policy.apply(model)
+    model.get_layer("body").enable_lora(2)
+    policy.remove(model)
+    found = {w.path: w.regularizer for w in model.weights if "bias" not in w.path}
+    assert set(found.values()) == {r.L1(0.1)}
+    assert len(found) == 4
+
+
 # Averages, rare constraints, roles ------------------------------------------------
 
 

@@ -139,6 +139,7 @@ def detach(model: Any, policy: Any) -> None:
     for i, (_, before) in state.before.items():
         if i in places:
             restore(places[i], before)
+            _restore_factors(places[i], targets, state)
     remaining = [a for a in state.applied if a.policy != policy]
     for applied in remaining:
         matches = found_again(applied.matches, targets)
@@ -199,6 +200,21 @@ def restore(target: Target, before: Before) -> None:
                 _set_slot(holder, f"{stem}_{name}", value)
     for holder, attribute, value in before.slots or ():
         _set_slot(holder, attribute, value)
+
+
+def _restore_factors(
+    target: Target, targets: Sequence[Target], state: Attached
+) -> None:
+    """Give LoRA's factors of a weight what its layer has: Keras made them with that."""
+    for other in targets:
+        if (
+            isinstance(target, Site)
+            and isinstance(other, Site)
+            and other.layer is target.layer
+            and f"lora_{target.slot}" in other.slot
+            and id(other.variable) not in state.before
+        ):
+            other.variable.regularizer = target.variable.regularizer
 
 
 def _set(target: Target, name: str, value: Any) -> None:
