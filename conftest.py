@@ -54,6 +54,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 # starts last would leave the others without work.
 LONGEST = (
     "test_models_real",
+    "test_matrix",
     "test_constraints_training",
     "test_constraints",
     "test_penalties",
@@ -63,6 +64,8 @@ LONGEST = (
     "test_penalties_prox",
     "test_defects",
     "test_core",
+    "test_path",
+    "test_intersections",
     "test_demo",
     "test_models_units",
 )
