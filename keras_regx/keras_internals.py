@@ -99,6 +99,20 @@ def optimizers_of(model: Any) -> Iterator[Any]:
             stack += [*inner, *getattr(optimizer, "_inner_optimizers", ())]
 
 
+_SLOTS = {
+    "velocity": "_velocities",
+    "velocity_hat": "_velocity_hats",
+    "average_gradient": "_average_gradients",
+    "accumulator": "_accumulators",
+}
+
+
+def slot_of(optimizer: Any, name: str, variable: Any) -> Any:
+    """Return what an optimizer keeps about a variable: `"velocity"`, and so on."""
+    index = optimizer._get_variable_index(variable)  # noqa: SLF001
+    return getattr(optimizer, _SLOTS[name])[index]
+
+
 def set_jit_compile(model: Any, value: Any) -> None:
     """Set `jit_compile` (None: to be decided), also for the next save."""
     model.jit_compile = value

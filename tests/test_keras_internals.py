@@ -82,6 +82,27 @@ def test_optimizers() -> None:
     assert not list(internals.optimizers_of(layers.Dense(1)))
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "names"),
+    [
+        (keras.optimizers.Adam(amsgrad=True), ["velocity", "velocity_hat"]),
+        (keras.optimizers.AdamW(), ["velocity"]),
+        (keras.optimizers.RMSprop(centered=True), ["velocity", "average_gradient"]),
+        (keras.optimizers.Adagrad(), ["accumulator"]),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_slots(optimizer: Any, names: list[str]) -> None:
+    """What an optimizer keeps about a variable has its shape, and its gradient."""
+    first, second = keras.Variable(wave(2)), keras.Variable(wave(3))
+    optimizer.build([first, second])
+    optimizer.apply([keras.ops.zeros(2), 2.0 * keras.ops.ones(3)], [first, second])
+    for name in names:
+        slot = internals.slot_of(optimizer, name, second)
+        assert tuple(slot.shape) == (3,)
+        assert float(keras.ops.convert_to_numpy(slot)[0]) > 0
+
+
 def test_jit_compile() -> None:
     """It is set for training, and for the next save."""
     net = model()

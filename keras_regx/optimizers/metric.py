@@ -11,6 +11,7 @@ from typing import Any
 
 from keras import ops, optimizers
 
+from keras_regx import keras_internals as internals
 from keras_regx._core import validation as check
 from keras_regx.ops.numerics import compute_dtype, dtype_of
 
@@ -38,11 +39,10 @@ def adaptive_step(inner: Any, variable: Any, learning_rate: Any, count: Any) -> 
         learning_rate: Scalar tensor, the rate of that update.
         count: Scalar tensor, the number of updates including that one.
     """
-    index = inner._get_variable_index(variable)  # noqa: SLF001
     dtype = compute_dtype(dtype_of(variable))
 
-    def slot(slots: list[Any]) -> Any:
-        return ops.cast(slots[index], dtype)
+    def slot(name: str) -> Any:
+        return ops.cast(internals.slot_of(inner, name, variable), dtype)
 
     for cls, scale in _SCALES.items():
         if isinstance(inner, cls):
@@ -51,25 +51,25 @@ def adaptive_step(inner: Any, variable: Any, learning_rate: Any, count: Any) -> 
     raise TypeError(f"No metric is known for {type(inner).__name__}.")
 
 
-Slot = Callable[[list[Any]], Any]  # One of an optimizer's lists, for this variable.
+Slot = Callable[[str], Any]  # What an optimizer keeps about this variable, by name.
 
 
 def _adam(inner: Any, slot: Slot, count: Any) -> Any:
-    v = slot(inner._velocity_hats if inner.amsgrad else inner._velocities)  # noqa: SLF001
+    v = slot("velocity_hat" if inner.amsgrad else "velocity")
     beta = ops.convert_to_tensor(inner.beta_2, dtype=dtype_of(v))
     correction = ops.sqrt(1 - ops.power(beta, count))
     return correction / (ops.sqrt(v) + inner.epsilon)
 
 
 def _rmsprop(inner: Any, slot: Slot, count: Any) -> Any:  # noqa: ARG001
-    v = slot(inner._velocities)  # noqa: SLF001
+    v = slot("velocity")
     if inner.centered:
-        v = v - ops.square(slot(inner._average_gradients))  # noqa: SLF001
+        v = v - ops.square(slot("average_gradient"))
     return 1 / ops.sqrt(v + inner.epsilon)
 
 
 def _adagrad(inner: Any, slot: Slot, count: Any) -> Any:  # noqa: ARG001
-    return 1 / ops.sqrt(slot(inner._accumulators) + inner.epsilon)  # noqa: SLF001
+    return 1 / ops.sqrt(slot("accumulator") + inner.epsilon)
 
 
 _SCALES: dict[type, Callable[[Any, Slot, Any], Any]] = {
