@@ -77,6 +77,16 @@ def untrack(layer: Any, number: Any) -> None:
     layer._tracker.untrack(number)  # noqa: SLF001
 
 
+def track_only(layer: Any, numbers: list[Any]) -> None:
+    """Let a layer track the states of these `SeedGenerator`s, in this order."""
+    now = tracked(layer)
+    if [id(number) for number in now] != [id(number) for number in numbers]:
+        for number in list(now):
+            untrack(layer, number)
+        for number in numbers:
+            track(layer, number)
+
+
 def tracked(layer: Any) -> list[Any]:
     """Return the `SeedGenerator`s that a layer itself tracks."""
     generators: list[Any] = layer._seed_generators  # noqa: SLF001
@@ -258,7 +268,7 @@ def written_to_config(config: dict[str, Any], name: str, value: Any) -> dict[str
     Keras passes over a key that it does not know. A file, which may be read where this
     package is not imported, has the entry as a layer instead: an error that names it.
     """
-    if not is_in_file("config"):
+    if not is_in_file("config") or "layers" not in config:
         return {**config, name: value}
     entry = {
         "module": name,

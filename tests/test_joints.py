@@ -612,3 +612,176 @@ def test_warning_of_a_config_names_no_more_than_it_loses() -> None:
         warnings.simplefilter("error")
         json.loads(model.to_json())
     assert BACKEND  # The same on every backend.
+
+
+# What is covered, and comes back ---------------------------------------------------
+
+
+def shift(model: keras.Model, by: float = 0.1) -> None:
+    """Move all weights."""
+    for variable in model.trainable_weights:
+        variable.assign(variable + by)
+
+
+def through(model: keras.Model, folder: Path) -> keras.Model:
+    """Save and load."""
+    model.save(folder / "through.keras")
+    return keras.saving.load_model(folder / "through.keras")
+
+
+def test_removal_leaves_the_anchors_of_other_policies(tmp_path: Path) -> None:
+    """What a later policy covered comes back as it was, after loading as well."""
+    model = net()
+    below = Policy([Rule("*/kernel", regularizer=r.Anchor(0.1))])
+    above = Policy([Rule("*/kernel", regularizer=r.L2(0.2))])
+    below.apply(model)
+    shift(model)
+    expected = costs(model)
+    above.apply(model)
+    loaded = through(model, tmp_path)
+    for either in (model, loaded):
+        above.remove(either)
+        assert costs(either) == pytest.approx(expected, rel=1e-5)
+
+
+def test_removal_gives_back_what_was_remembered_before(tmp_path: Path) -> None:
+    """An anchor that is an argument of the layer is saved under a policy, too."""
+    model = net(kernel_regularizer=r.Scheduled(r.Anchor(0.3), RAMP))
+    keras_regx.advance(model, 4)
+    policy = Policy([Rule("*/kernel", regularizer=r.L2(0.1))])
+    shift(model)
+    expected = costs(model)
+    policy.apply(model)
+    loaded = through(model, tmp_path)
+    for either in (model, loaded):
+        policy.remove(either)
+        assert costs(either) == pytest.approx(expected, rel=1e-5)
+
+
+@keras.saving.register_keras_serializable(package="joints")
+class Outer(keras.Model):
+    """A subclassed model that makes a functional one in its constructor."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.inner = net("inner")
+        self.head = layers.Dense(2)
+
+    def call(self, x: Any) -> Any:
+        """Return the head of the inner model."""
+        return self.head(self.inner(x))
+
+
+def test_policy_on_a_model_inside_a_subclassed_one(tmp_path: Path) -> None:
+    """Its config is in no file: the text beside the weights has the policy."""
+    model = Outer()
+    model(X)
+    Policy([Rule("*/kernel", regularizer=r.L2(0.1))]).apply(model.inner)
+    assert costs(through(model, tmp_path)) == pytest.approx(costs(model), rel=1e-5)
+
+
+def test_policies_inside_and_outside(tmp_path: Path) -> None:
+    """Removing the outer policy leaves the inner one to be saved."""
+    inner = net("inner")
+    rule = Rule("body/*", regularizer=r.GroupLasso(0.1), joint="layer")
+    Policy([rule]).apply(inner)
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, layers.Dense(2, name="h")(inner(inputs)))
+    outer = Policy([Rule("*h/bias", regularizer=r.L1(0.1))])
+    outer.remove(outer.apply(model))
+    loaded = through(model, tmp_path)
+    assert costs(loaded) == pytest.approx(costs(model), rel=1e-5)
+    assert len(costs(loaded)) == 1
+
+
+@keras.saving.register_keras_serializable(package="joints")
+class Built(keras.Model):
+    """A functional model with a constructor of its own."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        inputs = keras.Input((3,))
+        super().__init__(inputs, layers.Dense(2, name="d")(inputs), **kwargs)
+
+
+def test_functional_model_with_its_own_constructor(tmp_path: Path) -> None:
+    """A config without layers has the policy all the same."""
+    model = Built()
+    Policy([Rule("*kernel", regularizer=r.L2(0.1))]).apply(model)
+    loaded = through(model, tmp_path)
+    assert type(loaded) is Built
+    assert costs(loaded) == pytest.approx(costs(model), rel=1e-5)
+
+
+def test_copies_of_policies() -> None:
+    """A copy of a policy is equal, and does the same."""
+    import copy
+    import pickle
+
+    policy = Policy([Rule("*kernel", regularizer=r.L2(0.1))])
+    for other in (copy.deepcopy(policy), pickle.loads(pickle.dumps(policy))):
+        assert other == policy
+        assert costs(other.apply(net())) == costs(policy.apply(net()))
+
+
+def test_policy_over_proximal() -> None:
+    """A second penalty on a weight of Proximal is refused when it is applied."""
+    model = net()
+    rule = Rule("*/kernel", regularizer=r.L1(0.1))
+    model.compile(Proximal(keras.optimizers.SGD(0.1), [rule]), "mse")
+    model.fit(X, Y, verbose=0)
+    with pytest.raises(ValueError, match="allow_double"):
+        Policy([Rule("*/kernel", regularizer=r.L2(0.1))]).apply(model)
+    assert not costs(model)
+
+
+def test_every_holds_on_all_weights_of_a_rule(tmp_path: Path) -> None:
+    """One object serves several weights; a new optimizer starts a new count."""
+    model = net()
+    policy = Policy([Rule("*/kernel", constraint=c.Every(c.LInfBall(0.05), 4))])
+    policy.apply(model)
+    fit(model, 9)
+    assert max(violations(model).values()) == 0.0
+    model.compile(keras.optimizers.SGD(0.01), "mse")
+    fit(model, 7)
+    assert max(violations(model).values()) == 0.0
+    fit(model, 5)
+    loaded = through(model, tmp_path)
+    fit(model, 2)
+    fit(loaded, 2)
+    for ours, theirs in zip(loaded.weights, model.weights, strict=True):
+        np.testing.assert_allclose(as_float64(ours), as_float64(theirs), atol=1e-6)
+
+
+def test_interrupted_apply_leaves_every_tracker() -> None:
+    """Whatever interrupts it, each layer tracks what it tracked, in its order."""
+    model = net(kernel_regularizer=r.Scheduled(r.L2(1.0), RAMP))
+    model.compile("sgd", "mse")
+    model.fit(X, Y, verbose=0, callbacks=[callbacks.AdvanceSchedules()])
+    before = tracked(model)
+
+    def interrupt(force: bool = False) -> None:
+        raise KeyboardInterrupt
+
+    object.__setattr__(model, "make_train_function", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        Policy([Rule("head/kernel", regularizer=r.L1(0.1))]).apply(model)
+    assert tracked(model) == before
+
+
+def test_scheduled_set_in_a_penalty() -> None:
+    """A penalty cannot see the optimizer's count, and says so."""
+    thin = c.Chain([c.TopK(fraction=RAMP)])
+    with pytest.raises(ValueError, match="argument `constraint` of SetDistance"):
+        r.SetDistance(thin)
+
+
+@pytest.mark.parametrize("step", [-1, 1.5, True, "a"])
+def test_wrong_steps_of_pure_functions(step: Any) -> None:
+    """They take counts, as `advance` does."""
+    model = net(kernel_regularizer=r.Scheduled(r.L2(1.0), RAMP))
+    values = [v.value for v in model.non_trainable_variables]
+    with pytest.raises(ValueError, match="argument `step` of stateless_advance"):
+        keras_regx.stateless_advance(model, values, step)
+    values = [v.value for v in model.trainable_variables]
+    with pytest.raises(ValueError, match="argument `step` of stateless_project"):
+        keras_regx.stateless_project(model, values, step=step)

@@ -108,7 +108,7 @@ class StepReader(Tenant):
 
     def attach_first(self, optimizer: Any) -> None:
         """Take the count from `optimizer` where there is none, to look at a model."""
-        if self._attached() is None and self._step is None:
+        if self._attached() is None:
             self._optimizer, self._is_only_looking = weakref.ref(optimizer), True
 
     def set_step(self, step: int) -> None:
@@ -127,11 +127,13 @@ class StepReader(Tenant):
         """
         if moment.step is not None:
             return ops.cast(moment.step, "int32")
-        if self._step is not None and not moment.is_update:
-            return self._step
         optimizer = self._attached()
-        if optimizer is None or (moment.is_update and self._is_only_looking):
+        if self._step is not None and (optimizer is None or not moment.is_update):
             return self._step
+        # Whoever advances the model in a loop of their own knows of the count.
+        is_told = self._step is not None or not self._is_only_looking
+        if optimizer is None or (moment.is_update and not is_told):
+            return None
         return ops.cast(optimizer.iterations, "int32")
 
     def _attached(self) -> Any:

@@ -52,6 +52,14 @@ class Every(Wrapper, StepReader):
         self._has_warned = False
         self._updates = 0  # Made before the `fit` that is running.
 
+    def attach(self, optimizer: Any) -> bool:
+        """Take the count from `optimizer`, from where it is now."""
+        is_new = self._attached() is not optimizer
+        changed = super().attach(optimizer)
+        if changed or is_new:
+            self._updates = self.count() or 0
+        return changed
+
     def was_due(self) -> bool:
         """Return whether it was applied since this was last asked."""
         step = self.step(Moment(is_update=True))

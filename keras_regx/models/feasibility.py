@@ -4,12 +4,11 @@ from typing import Any
 
 from keras import ops
 
-from keras_regx import keras_internals as internals
 from keras_regx._core import validation as check
 from keras_regx._core.counter import Moment
 from keras_regx.constraints.base import Foreign, adapted
 from keras_regx.models.sites import free_name, require_weights
-from keras_regx.models.tracking import adopt, needs_adoption
+from keras_regx.models.tracking import adopt, check_step
 
 
 def violations(model: Any) -> dict[str, float]:
@@ -119,20 +118,15 @@ def stateless_project(
     >>> [float(v) for v in keras_regx.stateless_project(model, values)[0][:, 0]]
     [0.0, 2.0]
     """
+    require_weights(model)
+    check_step("stateless_project", step)
     values = list(trainable_variables)
     variables = model.trainable_variables
     if len(values) != len(variables):
         expected = f"the {len(variables)} values of `model.trainable_variables`"
         received = f"{len(values)} values"
         check.fail("stateless_project", "trainable_variables", expected, received)
-    if not internals.is_traced_by_jax():
-        adopt(model)
-    elif needs_adoption(model):
-        raise ValueError(
-            "A constraint or penalty of the model has not met its weight yet, which it "
-            "has to remember. Call keras_regx.advance(model, 0) once before this is "
-            "compiled."
-        )
+    adopt(model)
     moment = Moment(is_update=step is not None, step=step)
     return [
         value

@@ -145,7 +145,9 @@ def layer_sites(model: Any) -> list[LayerSite]:
     return [
         LayerSite(layer, layer.path or layer.name, parents)
         for layer, parents in _walk(model)
-        if layer is not model and not isinstance(layer, keras.layers.InputLayer)
+        # Models are none: Keras cannot call one inside another with such a penalty.
+        if layer is not model
+        and not isinstance(layer, keras.Model | keras.layers.InputLayer)
     ]
 
 

@@ -20,6 +20,7 @@ from keras_regx._core.counter import StepReader, TrackedNumber
 from keras_regx._core.dtypes import dtype_of
 from keras_regx._core.memory import Tenant, View
 from keras_regx.constraints.every import Every
+from keras_regx.models.sites import require_weights
 from keras_regx.regularizers.scheduled import Scheduled
 
 FIELDS = ("regularizer", "constraint")
@@ -66,6 +67,9 @@ def adopt(model: Any) -> bool:
     ]
     if not places and not internals.tracked(model):
         return False
+    if internals.is_traced_by_jax():
+        require_adoption(model)  # What is taken in a trace cannot be kept.
+        return False
     layers = internals.all_layers(model)
     known = {id(item) for item in (*model.weights, *layers)}
     copies = _settle(places, known)
@@ -79,14 +83,19 @@ def adopt(model: Any) -> bool:
     return changed
 
 
-def needs_adoption(model: Any) -> bool:
-    """Return whether an object on a variable of a model would be bound by `adopt`."""
-    return any(
+def require_adoption(model: Any) -> None:
+    """Raise a ValueError if an object on a variable would be bound by `adopt`."""
+    if any(
         part.memory is None and part.remembers(View.of(place.owner))
         for place in holders(model)
         if place.field in FIELDS
         for part in parts(place.value)
-    )
+    ):
+        raise ValueError(
+            "A constraint or penalty of the model has not met its weight yet, which it "
+            "has to remember. Call keras_regx.advance(model, 0) once before this is "
+            "compiled."
+        )
 
 
 def adopt_variables(variables: Iterable[Any]) -> None:
@@ -242,6 +251,7 @@ def advance(model: Any, step: int) -> Any:
     ...  for step in (0, 10)]
     [0.0, 2.0]
     """
+    require_weights(model, complete=True)
     if hasattr(step, "dtype") and "int" in dtype_of(step):
         step = int(ops.convert_to_numpy(step))
     step = check.integer("advance", "step", step, minimum=0)
@@ -251,6 +261,16 @@ def advance(model: Any, step: int) -> Any:
     for reader in step_readers(model):
         reader.set_step(step)
     return model
+
+
+def check_step(owner: str, step: Any) -> None:
+    """Raise a ValueError unless a step is None, an int >= 0, or an integer scalar."""
+    if step is not None and not hasattr(step, "dtype"):
+        check.integer(owner, "step", step, minimum=0)
+    elif step is not None and ("int" not in dtype_of(step) or len(step.shape)):
+        check.fail(
+            owner, "step", "an integer scalar", check.describe(step, dtype_of(step))
+        )
 
 
 def stateless_advance(model: Any, non_trainable_variables: Any, step: Any) -> list[Any]:
@@ -275,6 +295,8 @@ def stateless_advance(model: Any, non_trainable_variables: Any, step: Any) -> li
             strength of a schedule yet: call `keras_regx.advance(model, 0)` once,
             before the values are read.
     """
+    require_weights(model, complete=True)
+    check_step("stateless_advance", step)
     values = list(non_trainable_variables)
     places = {id(v): i for i, v in enumerate(model.non_trainable_variables)}
     if len(values) != len(places):
@@ -292,21 +314,31 @@ def stateless_advance(model: Any, non_trainable_variables: Any, step: Any) -> li
     return values
 
 
-def begin(optimizer: Any, variables: list[Any]) -> None:  # noqa: ARG001
+def begin(optimizer: Any, variables: list[Any]) -> None:
     """Take what is to be remembered when an optimizer has been built.
 
     While a file is read, the weights are not there yet: it brings what was remembered.
     """
-    if not internals.is_in_file("obj"):
+    if not internals.is_in_file("obj") and not internals.is_traced_by_jax():
         adopt_variables(variables)
+    for variable in variables:
+        for part in parts(variable.constraint):
+            if isinstance(part, StepReader):
+                part.attach_first(optimizer)
 
 
 def end(optimizer: Any, variables: list[Any]) -> None:  # noqa: ARG001
     """Apply each `Every` that was applied during a `fit` once more when it ends."""
+    rare = {
+        id(part): part
+        for variable in variables
+        for part in parts(variable.constraint)
+        if isinstance(part, Every)
+    }
+    due = {key for key, part in rare.items() if part.was_due()}
     for variable in variables:
         constraint = variable.constraint
-        rare = [part for part in parts(constraint) if isinstance(part, Every)]
-        if sum(part.was_due() for part in rare):  # Each is asked.
+        if any(id(part) in due for part in parts(constraint)):
             variable.assign(constraint(variable.value))
 
 

@@ -112,12 +112,10 @@ class Plan:
 
         A Sequential model has its name in its paths until it has been loaded.
         """
-        exact = {variable.path: variable for variable in variables}
-        short = {variable.path.partition("/")[2]: variable for variable in variables}
+        at = {variable.path: variable for variable in variables}
         found = []
         for path, penalty in (self._by_path or {}).items():
-            tail = path.partition("/")[2]
-            variable = exact.get(path, exact.get(tail, short.get(tail)))
+            variable = at.get(path, at.get(path.partition("/")[2]))
             if variable is None:
                 self.lost.append(path)
             else:

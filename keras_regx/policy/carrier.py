@@ -6,7 +6,7 @@ Keras' configs are written from. What was there before is kept on the model.
 
 import warnings
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from keras_regx._core.config import parts
 from keras_regx._core.counter import TrackedNumber
 from keras_regx.models.sites import LayerSite, Site, layer_sites, sites
 from keras_regx.models.tracking import adopt
-from keras_regx.policy.assignment import Assignment, assign
+from keras_regx.policy.assignment import Assignment
 from keras_regx.policy.joint import OfModel
 
 Target = Site | LayerSite
@@ -57,10 +57,14 @@ class Before:
 
 @dataclass
 class Applied:
-    """A policy, and for each of its rules the weights and layers that it is about."""
+    """A policy, the weights and layers that each rule is about, and what it gave.
+
+    What it gave is kept, with what that remembers, while a later policy stands above.
+    """
 
     policy: Any
     matches: list[list[Reference]]
+    given: list[tuple[Reference, dict[str, Any]]] = field(default_factory=list)
 
 
 @dataclass
@@ -92,8 +96,12 @@ def targets_of(model: Any) -> list[Target]:
 
 
 def attached(model: Any) -> Attached | None:
-    """Return what policies did to this model, or None."""
+    """Return what policies did to this model, or None; what is gone is forgotten."""
     state: Attached | None = vars(model).get("_keras_regx_attached")
+    if state is not None:
+        gone = [i for i, (r, _) in state.before.items() if r.ref() is None]
+        for i in gone:  # Another variable may have its `id` now.
+            del state.before[i]
     return state
 
 
@@ -108,19 +116,24 @@ def attach(model: Any, policy: Any, assignment: Assignment) -> None:
         [Reference.to(assignment.targets[i]) for i in assignment.together(number)]
         for number in range(len(assignment.rules))
     ]
-    new = Attached([*applied, Applied(policy, matches)], dict(old.before))
     now = {i: read(assignment.targets[i]) for i in given}
+    if again:  # Equal objects stay, with what they remember.
+        given = {i: _kept(values, now[i]) for i, values in given.items()}
+    gave = [(Reference.to(assignment.targets[i]), v) for i, v in given.items()]
+    new = Attached([*applied, Applied(policy, matches, gave)], dict(old.before))
     for i, before in now.items():
         target = assignment.targets[i]
         new.before.setdefault(id(subject(target)), (Reference.to(target), before))
+    tracked = [(x, list(internals.tracked(x))) for x in internals.all_layers(model)]
     try:
         for i, values in given.items():
-            write(assignment.targets[i], values, now[i] if again else None)
+            write(assignment.targets[i], values)
         _settle(model, new)
     except BaseException:
         for i, before in now.items():
             restore(assignment.targets[i], before)
-        adopt(model)
+        for layer, numbers in tracked:
+            internals.track_only(layer, numbers)
         _hold(model, state)
         raise
 
@@ -135,30 +148,17 @@ def detach(model: Any, policy: Any) -> None:
         )
     targets = targets_of(model)
     places = {id(subject(target)): target for target in targets}
-    now = {i: read(places[i]) for i in state.before if i in places}
     for i, (_, before) in state.before.items():
         if i in places:
             restore(places[i], before)
             _restore_factors(places[i], targets, state)
     remaining = [a for a in state.applied if a.policy != policy]
     for applied in remaining:
-        matches = found_again(applied.matches, targets)
-        assignment = assign(applied.policy.rules, targets, matches)
-        for index, values in assignment.given().items():
-            target = targets[index]
-            write(target, values, now.get(id(subject(target))))
+        for reference, values in applied.given:
+            target = places.get(id(reference.ref()))
+            if target is not None:
+                write(target, values)
     _settle(model, Attached(remaining, state.before) if remaining else None)
-
-
-def found_again(
-    matches: Sequence[Iterable[Reference]], targets: Sequence[Target]
-) -> list[list[int]]:
-    """Return the numbers of the targets that were matched, as far as they are there."""
-    numbers = {id(subject(target)): i for i, target in enumerate(targets)}
-    return [
-        sorted(numbers[id(r.ref())] for r in rule if id(r.ref()) in numbers)
-        for rule in matches
-    ]
 
 
 def read(target: Target) -> Before:
@@ -175,15 +175,14 @@ def read(target: Target) -> Before:
     return Before({name: getattr(target.variable, name) for name in fields}, slots)
 
 
-def write(target: Target, values: dict[str, Any], now: Before | None) -> None:
-    """Set the variable, which training reads, and the slots, which saving reads.
+def _kept(values: dict[str, Any], now: Before) -> dict[str, Any]:
+    """Return what is given, or what is there now where that is equal."""
+    return {n: now.values[n] if now.values[n] == v else v for n, v in values.items()}
 
-    Where an equal object is there `now`, it stays, with what it remembers.
-    """
-    for name, given in values.items():
-        value = given
-        if now is not None and now.values[name] == value:
-            value = now.values[name]
+
+def write(target: Target, values: dict[str, Any]) -> None:
+    """Set the variable, which training reads, and the slots, which saving reads."""
+    for name, value in values.items():
         _set(target, name, value)
         if isinstance(target, Site):
             for holder, stem in target.holders:
@@ -256,6 +255,9 @@ def _hold(model: Any, state: Attached | None) -> None:
         for layer in layers:
             internals.restore(layer, "get_config")
         internals.restore(model, "save")
+        for layer in layers:  # Models inside may have policies of their own.
+            if layer is not model and attached(layer) is not None:
+                _hold(layer, attached(layer))
         return
     object.__setattr__(model, "_keras_regx_attached", state)
     concerned = [t for t in targets_of(model) if id(subject(t)) in state.before]

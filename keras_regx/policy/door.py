@@ -179,7 +179,9 @@ def beside_config(model: Any) -> dict[str, Any]:
     inside = [
         layer
         for layer in internals.all_layers(model)
-        if attached(layer) is not None and not internals.carries_in_config(layer)
+        if attached(layer) is not None
+        # The config of a model inside another one may be in no file.
+        and not (layer is model and internals.carries_in_config(layer))
     ]
     plans = _plans(model)
     if not inside and not any(plan.matched for plan in plans):

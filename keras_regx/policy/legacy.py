@@ -67,31 +67,46 @@ def load(model: Any, store: Any) -> None:
     file = internals.weights_file(store)
     if file is None or NAME_NOW in file:
         return
-    keys, shared = keys_of(model), {}  # type: ignore[var-annotated]
+    keys = keys_of(model)
     outside = iter(list(_groups(file, _STATE)))
+    jobs: list[tuple[Site, str, Any, list[tuple[Any, Any]]]] = []
+    shared: dict[tuple[str, ...], dict[str, Any]] = {}
     for site in sites(model):
         for field in ("regularizer", "constraint"):
             value = getattr(site.variable, field)
             wanted = bound(value, site.variable)
+            in_slot = bool(site.holders) and not isinstance(value, OfModel)
+            groups = _of_slots(file, site, field, keys) if in_slot else outside
             kept = [part for part in parts(wanted) if part.memory is not None]
-            if not kept:
-                continue
-            if site.holders and not isinstance(value, OfModel):
-                slots = (
-                    f"{keys.get(id(holder))}/{sign}{stem}_{field}"
-                    for holder, stem in site.holders
-                    for sign in ("", "_")
-                )
-                groups = iter([g for slot in slots for g in _groups(file, slot)])
-            else:
-                groups = outside
-            found = [_values(part, site, groups, shared) for part in kept]
-            if not any(found):
-                continue
-            setattr(site.variable, field, wanted)
-            for part, values in zip(kept, found, strict=True):
-                for name, array in values.items():
-                    part.state_tensors()[name].assign(array)
+            pairs = [(part, next(groups, None)) for part in kept]
+            for part, group in pairs:
+                if group is not None:  # With the first of the weights that share it.
+                    shared.setdefault(_paths(part), group)
+            jobs.append((site, field, wanted, pairs))
+    taken: dict[tuple[str, ...], int] = {}
+    for site, field, wanted, pairs in jobs:
+        for part, own in pairs:
+            paths = _paths(part)
+            group = shared.get(paths, {}) if paths else own or {}
+            order = taken[paths] = taken.get(paths, -1) + 1
+            for name, array in _values(part, site, group, order).items():
+                setattr(site.variable, field, wanted)
+                part.state_tensors()[name].assign(array)
+
+
+def _paths(part: Any) -> tuple[str, ...]:
+    """Return the paths of the weights that shared one instance, if several did."""
+    paths: tuple[str, ...] = vars(part).get("_shared", ())
+    return paths
+
+
+def _of_slots(
+    file: Any, site: Site, field: str, keys: dict[int, str]
+) -> Iterator[dict[str, Any]]:
+    """Yield the arrays below the arguments of layers for one weight."""
+    for holder, stem in site.holders:
+        for sign in ("", "_"):
+            yield from _groups(file, f"{keys.get(id(holder))}/{sign}{stem}_{field}")
 
 
 def _groups(file: Any, path: str) -> Iterator[dict[str, Any]]:
@@ -111,32 +126,27 @@ def _names(group: Any) -> list[str]:
     return [n for n in names if n == "vars" or n.endswith("/vars")]
 
 
-def _values(
-    part: Any, site: Site, groups: Iterator[dict[str, Any]], shared: dict[Any, Any]
-) -> dict[str, Any]:
+def _values(part: Any, site: Site, group: dict[str, Any], order: int) -> dict[str, Any]:
     """Return the arrays for an object on one weight.
 
-    An instance of several layers was saved with the first of them, and its config
-    named all their weights.
+    Args:
+        part: The object.
+        site: The weight.
+        group: The arrays that were saved, of all weights that shared the instance.
+        order: How many of these came before; used where no path is the same.
     """
-    paths = vars(part).get("_shared", ())
-    group = next(groups, None) or shared.get(paths, {})
-    if paths:
-        shared.setdefault(paths, group)
-    at = _position(paths, site.path)
-    named = {f"{at}_{name}": name for name in part.state_tensors()}
-    found = {name: group[key] for key, name in named.items() if key in group}
-    for key, array in group.items():  # Of an AnchorBall: by the path of the weight.
-        if _is_same(key.replace("|", "/"), site.path):
-            found["anchor"] = array
-    return found
-
-
-def _position(paths: tuple[str, ...], path: str) -> int:
-    return next((i for i, p in enumerate(paths) if _is_same(p, path)), 0)
+    paths = _paths(part)
+    same = [i for i, path in enumerate(paths) if _is_same(path, site.path)]
+    at = (same or [order])[0] if paths else 0
+    names = {f"{at}_{name}": name for name in part.state_tensors()}
+    # Of an AnchorBall: by the path of the weight.
+    by_path = {key.replace("|", "/"): key for key in group if "|" in key}
+    near = [key for path, key in by_path.items() if _is_same(path, site.path)]
+    if by_path:
+        names = {(near or [*by_path.values()][at:])[0]: "anchor"}
+    return {name: group[key] for key, name in names.items() if key in group}
 
 
 def _is_same(saved: str, path: str) -> bool:
     """Return whether two paths are of one weight: a Sequential may lose its name."""
-    tails = {saved, saved.partition("/")[2]}
-    return bool(tails & {path, path.partition("/")[2]} - {""}) and "/" in saved
+    return saved == path or path in saved.split("/", 1)[1:]

@@ -20,6 +20,9 @@ class _Untouched:
     def __repr__(self) -> str:
         return "UNTOUCHED"
 
+    def __reduce__(self) -> str:
+        return "UNTOUCHED"  # There is one: copies and pickles are it.
+
 
 UNTOUCHED: Final = _Untouched()
 JOINT = (None, "layer", "all", "lora")
