@@ -195,6 +195,13 @@ def is_in_file(kind: str) -> bool:
     return state is not None
 
 
+def is_in_legacy_file() -> bool:
+    """Return whether configs are being written to a legacy HDF5 file."""
+    return bool(
+        serialization_lib.global_state.get_global_attribute("use_legacy_config")
+    )
+
+
 def is_traced_by_jax() -> bool:
     """Return whether JAX is tracing: what is computed now must not be kept."""
     return bool(jax_utils.is_in_jax_tracing_scope())

@@ -202,6 +202,26 @@ def test_tracing() -> None:
         assert jax.jit(lambda x: x + internals.is_traced_by_jax())(0) == 1
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_legacy_file(tmp_path: Path) -> None:
+    """It is known while a config is written to a legacy file, and only then."""
+    seen = []
+
+    @keras.saving.register_keras_serializable("test")
+    class Spy(keras.layers.Dense):
+        def get_config(self) -> dict[str, object]:
+            seen.append(internals.is_in_legacy_file())
+            return super().get_config()
+
+    net = keras.Sequential([keras.layers.Input((2,)), Spy(1)])
+    keras.saving.save_model(net, str(tmp_path / "m.h5"))
+    assert True in seen
+    seen.clear()
+    net.save(tmp_path / "m.keras")
+    assert seen
+    assert True not in seen
+
+
 def test_known_values() -> None:
     """A tensor of an eager call has values; one of a symbolic call has none."""
     seen = []

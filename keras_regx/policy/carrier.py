@@ -20,6 +20,10 @@ from keras_regx.models.tracking import adopt
 from keras_regx.policy.assignment import Assignment
 from keras_regx.policy.joint import OfModel
 
+_LEGACY = (
+    "The legacy HDF5 format cannot keep a policy. Save to a file that ends in "
+    "'.keras', or call policy.remove(model)."
+)
 Target = Site | LayerSite
 MODULES = {
     "regularizer": regularizers,
@@ -108,6 +112,12 @@ def attached(model: Any) -> Attached | None:
 def attach(model: Any, policy: Any, assignment: Assignment) -> None:
     """Put what a policy gives on a model; on an error the model is as before."""
     given = assignment.given()  # All that may fail about the rules fails here.
+    penalized = [
+        subject(assignment.targets[i])
+        for i, values in given.items()
+        if values.get("regularizer") is not None
+    ]
+    _refuse_double(model, penalized)
     state = attached(model)
     old = Attached() if state is None else state
     again = policy in old.policies
@@ -136,6 +146,21 @@ def attach(model: Any, policy: Any, assignment: Assignment) -> None:
             internals.track_only(layer, numbers)
         _hold(model, state)
         raise
+
+
+def _refuse_double(model: Any, penalized: Sequence[Any]) -> None:
+    """Refuse a penalty in the loss of what `Proximal` penalizes in its step."""
+    given = {id(x) for x in penalized}
+    for optimizer in internals.optimizers_of(model):
+        if not hasattr(optimizer, "plan") or optimizer.allow_double:
+            continue
+        twice = [v.path for v, _ in optimizer.plan.matched if id(v) in given]
+        if twice:
+            raise ValueError(
+                "The policy gives a penalty to variables that Proximal penalizes, "
+                "which would count twice. Remove one, or pass `allow_double=True` to "
+                f"Proximal to mean both. Received: {twice}"
+            )
 
 
 def detach(model: Any, policy: Any) -> None:
@@ -284,6 +309,8 @@ class _Config:
         self._layer = weakref.ref(layer)
 
     def __call__(self, original: Any) -> dict[str, Any]:
+        if internals.is_in_legacy_file():
+            raise ValueError(_LEGACY)
         is_outermost = not _Config._is_asked and not internals.is_in_file("config")
         before, _Config._is_asked = _Config._is_asked, True
         try:
@@ -380,8 +407,5 @@ def say_in_configs(name: str, saved: Any) -> None:
 def _refuse_legacy(original: Any, filepath: Any, *args: Any, **kwargs: Any) -> None:
     """Save the model; refuse the legacy format, which would lose the policy."""
     if Path(str(filepath)).suffix in (".h5", ".hdf5"):
-        raise ValueError(
-            "The legacy HDF5 format cannot keep a policy. Save to a file that "
-            f"ends in '.keras', or call policy.remove(model). Received: {filepath}"
-        )
+        raise ValueError(f"{_LEGACY} Received: {filepath}")
     original(filepath, *args, **kwargs)

@@ -13,6 +13,7 @@ import re
 import warnings
 import weakref
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -110,14 +111,16 @@ def _is_outermost(store: Any) -> bool:
 
 def remembered(model: Any) -> Iterator[tuple[dict[str, Any], Any]]:
     """Yield `(entry, array)` for everything that objects on a model remember."""
+    places: list[tuple[str, Any]] = [("", place) for place in holders(model)]
+    places += [(at, place) for at, place in covered(model) if not place.is_shown]
     found = [
-        (place, i, part, name, array)
-        for place in holders(model)
+        (at, place, i, part, name, array)
+        for at, place in places
         for i, part in enumerate(parts(place.value))
         for name, array in part.saved_state().items()
     ]
     keys = keys_of(model) if found else {}  # A walk over everything, as saving is.
-    for place, i, part, name, array in found:
+    for at, place, i, part, name, array in found:
         entry = {
             "of": keys.get(id(place.owner)),
             "field": place.field,
@@ -125,7 +128,45 @@ def remembered(model: Any) -> Iterator[tuple[dict[str, Any], Any]]:
             "class": type(part).__name__,
             "name": name,
         }
-        yield entry, array
+        yield entry | ({"at": at} if at else {}), array
+
+
+@dataclass
+class Covered:
+    """What a policy covers on a weight or layer, until it is removed."""
+
+    owner: Any
+    field: str
+    values: dict[str, Any]
+
+    @property
+    def value(self) -> Any:
+        """The penalty or constraint itself."""
+        return self.values[self.field]
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        self.values[self.field] = value
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether it is what the weight or layer has now: nothing covers it."""
+        return self.value is Holder(self.owner, self.field).value
+
+
+def covered(model: Any) -> Iterator[tuple[str, Covered]]:
+    """Yield what policies cover, each with the place that names it in a file."""
+    for number, layer in enumerate(internals.all_layers(model)):
+        state = attached(layer)
+        if state is None:
+            continue
+        kept = [("before", r, before.values) for r, before in state.before.values()]
+        for i, applied in enumerate(state.applied):
+            kept += [(f"given/{i}", r, values) for r, values in applied.given]
+        for where, reference, values in kept:
+            owner = reference.ref()
+            for field in values if owner is not None else ():
+                yield f"{number}/{where}", Covered(owner, field, values)
 
 
 Remembered = list[tuple[dict[str, Any], Any]]
@@ -134,9 +175,13 @@ Remembered = list[tuple[dict[str, Any], Any]]
 def remember(model: Any, values: Remembered) -> Remembered:
     """Give objects on a model what was remembered; return what is for none of them."""
     owners, left = _owners(model), []
+    below = {(at, id(c.owner), c.field): c for at, c in covered(model)}
     for entry, value in values:
         owner = owners.get(entry["of"])
-        part = None if owner is None else _part(Holder(owner, entry["field"]), entry)
+        place: Any = None if owner is None else Holder(owner, entry["field"])
+        if "at" in entry:
+            place = below.get((entry["at"], id(owner), entry["field"]))
+        part = None if place is None else _part(place, entry)
         if part is None:
             left.append((entry, value))
         elif not part.load_state(entry["name"], value):
@@ -155,7 +200,7 @@ def _owners(model: Any) -> dict[str, Any]:
     return {keys[id(item)]: item for item in items if id(item) in keys}
 
 
-def _part(place: Holder, entry: dict[str, Any]) -> Any:
+def _part(place: Any, entry: dict[str, Any]) -> Any:
     """Return the object that an entry is for, or None if it is not there."""
     value = place.value
     if not isinstance(value, Configurable):

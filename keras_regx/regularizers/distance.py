@@ -6,6 +6,7 @@ from keras import ops
 
 from keras_regx._core import masks
 from keras_regx._core import validation as check
+from keras_regx._core.config import parts
 from keras_regx.constraints.base import adapted, member
 from keras_regx.ops.numerics import safe_norm
 from keras_regx.regularizers.base import Regularizer, Wrapper, register, registry
@@ -48,6 +49,9 @@ class SetDistance(Regularizer):
         self, constraint: Any, factor: float = 1.0, squared: bool = True
     ) -> None:
         self.constraint = member(self, constraint)
+        if any(callable(getattr(p, "fraction", None)) for p in parts(self.constraint)):
+            must = "a set that stays: a penalty does not see the optimizer's count"
+            check.fail(self, "constraint", must, constraint)
         self.factor = check.number(self, "factor", factor, minimum=0)
         self.squared = check.boolean(self, "squared", squared)
 
