@@ -6,11 +6,12 @@ them; drop those that would bend down. Fits are in the basis of hat functions, w
 normal equations are tridiagonal and well conditioned at every length, in float32 too.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from keras import ops
 
-from keras_regx.ops.numerics import EPSILON, dtype_of, larger, smaller
+from keras_regx.ops.numerics import EPSILON, absolute, dtype_of, larger, smaller
 
 
 def nearest_convex(rows: Any, trips: int) -> Any:
@@ -30,8 +31,8 @@ def nearest_convex(rows: Any, trips: int) -> Any:
     place = ops.arange(rows.shape[-1], dtype="int32")
     is_end = (place == 0) | (place == rows.shape[-1] - 1)
     knots = ops.broadcast_to(is_end, rows.shape)
-    start = Knots.of(knots).fit(fixed)[0]
-    state = (start, knots, ops.ones_like(fixed[:, :1]) > 0, 0)
+    # Zero is convex: what follows goes down from there.
+    state = (ops.zeros_like(fixed), knots, ops.ones_like(fixed[:, :1]) > 0, 0)
 
     def is_open(_: Any, __: Any, is_active: Any, trip: Any) -> Any:
         return ops.any(is_active) & (trip < trips)
@@ -45,8 +46,20 @@ def nearest_convex(rows: Any, trips: int) -> Any:
             trip + 1,
         )
 
-    _, knots, _, _ = ops.while_loop(is_open, body, state)
-    return Knots.of(knots).fit(rows)[0]
+    y, knots, _, _ = ops.while_loop(is_open, body, state)
+    return _with_slope_of_fit(rows, y, ops.cast(knots, dtype_of(rows)))
+
+
+@ops.custom_gradient
+def _with_slope_of_fit(rows: Any, y: Any, knots: Any) -> tuple[Any, Callable[..., Any]]:
+    """Return `y`, differentiated as the fit of the rows: a symmetric linear map."""
+
+    def gradient(*args: Any, upstream: Any = None) -> tuple[Any, ...]:
+        upstream = args[-1] if upstream is None else upstream
+        slope = Knots.of(knots > 0).fit(upstream)[0]
+        return slope, ops.zeros_like(y), ops.zeros_like(knots)
+
+    return ops.where(knots > 1, rows, y), gradient
 
 
 def _step(x: Any, y: Any, knots: Any, is_end: Any) -> tuple[Any, Any, Any]:
@@ -100,15 +113,23 @@ class Knots(NamedTuple):
         """Return for each place what its left knot has, or its right one."""
         return ops.take_along_axis(of_knots, self.segment + shift, axis=-1)
 
-    def _scan(self, function: Any, x: Any) -> Any:
-        """Return running sums, or the like, that begin anew in each segment."""
-        step = 1
-        while step < x.shape[-1]:
+    def _scan(self, function: Callable[..., Any], x: Any, sign: int = 1) -> Any:
+        """Return running sums, or the like, that begin anew in each segment.
+
+        From the left, or with `sign=-1` from the right.
+        """
+
+        def trip(_: Any, state: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+            x, segment, step = state
             # A segment has a number >= 0; what comes from outside has -1.
-            same = _shift(self.segment + 1, step) - 1 == self.segment
-            x = ops.where(same, function(x, _shift(x, step)), x)
-            step *= 2
-        return x
+            same = _shift(segment + 1, sign * step) - 1 == segment
+            return (
+                ops.where(same, function(x, _shift(x, sign * step)), x),
+                segment,
+                step * 2,
+            )
+
+        return ops.fori_loop(0, _doublings(x), trip, (x, self.segment, 1))[0]
 
     def _last(self, scanned: Any, to_end: int = 0) -> Any:
         """Return what a scan has reached at the end of each segment, by number."""
@@ -168,20 +189,43 @@ class Knots(NamedTuple):
 
         The multiplier of a bend is the double sum of the residuals; at knots it is 0.
         """
-        total = self._scan(ops.add, self._scan(ops.add, residual))
-        length, right = self._shares(dtype_of(residual))
-        before = ops.where(self.where, 0, _shift(total, 1))
-        force = right * self._here(self._last(total)) - before
-        force = ops.where(self.where, 0, force)
+        right = self._shares(dtype_of(residual))[1]
+        is_last = ops.arange(residual.shape[-1]) == residual.shape[-1] - 1
+        residual = ops.where(is_last, 0, residual)
+        left = self._scan(ops.add, self._scan(ops.add, residual))
+        across_left = right * self._here(self._last(left))
+        left = ops.where(self.where, 0, _shift(left, 1))
+        back = self._scan(ops.add, self._scan(ops.add, residual, -1), -1)
+        back = ops.where(_shift(self.where, -1), 0, _shift(back, -1))
+        across_back = (1 - right) * self._here(self.at_knots(back))
+        # From the nearer end: the sums are small there, and so is their rounding.
+        is_near = right <= 0.5
+        sums = ops.where(is_near, left, back)
+        across = ops.where(is_near, across_left, across_back)
+        force = ops.where(self.where, 0, across - sums)
         best = self._here(self._last(self._scan(larger, force)))
-        noise = EPSILON[dtype_of(residual)] * length * length / 2
+        noise = 4 * EPSILON[dtype_of(residual)] * (absolute(across) + absolute(sums))
         return (force >= best) & (force > noise) & ~self.where
 
 
-def _shift(x: Any, by: int) -> Any:
-    """Move the last axis by some places, zeros following."""
+def _doublings(x: Any) -> int:
+    """Return how many doublings of one reach the length of the last axis."""
+    return (x.shape[-1] - 1).bit_length()
+
+
+def _shift(x: Any, by: Any) -> Any:
+    """Move the last axis to the right, or left, zeros following.
+
+    Args:
+        x: Tensor `(groups, n)`.
+        by: Int, or an integer scalar that a compiled loop counts.
+    """
     n = x.shape[-1]
-    by = max(-n, min(by, n))
+    if not isinstance(by, int):
+        place = ops.arange(n, dtype="int32") - by
+        is_inside = (place >= 0) & (place < n)
+        moved = ops.take(x, ops.where(is_inside, place, 0), axis=-1)
+        return ops.where(is_inside, moved, 0)
     empty = ops.zeros_like(x[:, : abs(by)])
     if by > 0:
         return ops.concatenate([empty, x[:, : n - by]], axis=-1)
@@ -200,12 +244,19 @@ def solve_tridiagonal(lower: Any, diagonal: Any, upper: Any, target: Any) -> Any
     Returns:
         Tensor `(groups, n)`.
     """
-    step, n = 1, diagonal.shape[-1]
-    while step < n:
+
+    def trip(_: Any, state: tuple[Any, ...]) -> tuple[Any, ...]:
+        lower, diagonal, upper, target, step = state
         left = -lower / (_shift(diagonal - 1, step) + 1)
         right = -upper / (_shift(diagonal - 1, -step) + 1)
-        target = target + left * _shift(target, step) + right * _shift(target, -step)
-        diagonal = diagonal + left * _shift(upper, step) + right * _shift(lower, -step)
-        lower, upper = left * _shift(lower, step), right * _shift(upper, -step)
-        step *= 2
+        return (
+            left * _shift(lower, step),
+            diagonal + left * _shift(upper, step) + right * _shift(lower, -step),
+            right * _shift(upper, -step),
+            target + left * _shift(target, step) + right * _shift(target, -step),
+            step * 2,
+        )
+
+    state = (lower, diagonal, upper, target, 1)
+    _, diagonal, _, target, _ = ops.fori_loop(0, _doublings(target), trip, state)
     return target / diagonal
