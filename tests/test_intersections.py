@@ -208,6 +208,7 @@ def test_every_scale(scale: float) -> None:
         (c.Mask([1, 0, 1, 1, 0, 1]), c.MaxNorm(0.5)),
         (c.Monotonic(), c.L2Ball(0.5, axis=None)),
         (c.FlipSymmetric(0), c.LInfBall(0.4)),
+        (c.Monotonic(), c.L1Ball(0.5, axis=None)),
         (c.Box(-1.0, 0.5), c.NonNeg()),
     ],
     ids=lambda item: type(item).__name__,

@@ -10,9 +10,7 @@ from typing import Any
 from keras import ops
 
 from keras_regx.ops.numerics import (
-    EPSILON,
     absolute,
-    dtype_of,
     larger,
     safe_norm,
     smaller,
@@ -22,13 +20,19 @@ from keras_regx.ops.numerics import (
 Project = Callable[[Any], Any]
 
 
-def nearest(w: Any, projections: Sequence[Project], trips: int) -> Any:
+def nearest(w: Any, projections: Sequence[Project], close: float, trips: int) -> Any:
     """Return the projection of `w` onto an intersection; the last set is met best.
+
+    Args:
+        w: Floating tensor.
+        projections: Functions of a tensor.
+        close: How exact they are, relative to their results.
+        trips: The most rounds that are made.
 
     Gradient: the projections are differentiated one after another, each at the point
     that it projects in the solution; that the others hold too is left out.
     """
-    y, taken = _solve(ops.stop_gradient(w), projections, trips)
+    y, taken = _solve(ops.stop_gradient(w), projections, close, trips)
     smooth = w
     for project, away in zip(projections, taken, strict=True):
         smooth = project(smooth + ops.stop_gradient(y + away - smooth))
@@ -36,12 +40,11 @@ def nearest(w: Any, projections: Sequence[Project], trips: int) -> Any:
 
 
 def _solve(
-    w: Any, projections: Sequence[Project], trips: int
+    w: Any, projections: Sequence[Project], close: float, trips: int
 ) -> tuple[Any, tuple[Any, ...]]:
     """Return the nearest point and what each set takes away from `w`."""
     first, *others = projections
     count = len(others)
-    close = 64 * EPSILON[dtype_of(w)]  # Decompositions round as much.
     start = w
     for project in projections:
         start = project(start)
