@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import keras
@@ -17,6 +17,9 @@ from keras_regx._core.counter import TrackedNumber
 from keras_regx.regularizers import L2
 from keras_regx.regularizers.scheduled import Strength
 from tests.data.make_models import wave
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def model() -> keras.Model:

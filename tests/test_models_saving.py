@@ -222,6 +222,8 @@ def test_legacy_format_is_refused(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="cannot keep a policy"):
             model.save(tmp_path / name)
         assert not (tmp_path / name).exists()
+        with pytest.raises(ValueError, match="cannot keep a policy"):
+            keras.saving.save_model(model, str(tmp_path / name))
     POLICY.remove(model)
 
 
