@@ -768,6 +768,27 @@ def test_interrupted_apply_leaves_every_tracker() -> None:
     assert tracked(model) == before
 
 
+def test_part_of_a_model_saved_alone(tmp_path: Path) -> None:
+    """Its file lacks what spans several weights: this is said; the whole has it."""
+    inner = keras.Sequential([layers.Input((3,)), layers.Dense(4, name="body")])
+    model = keras.Sequential([layers.Input((3,)), inner, layers.Dense(1)])
+    together = Policy([Rule("*body/*", regularizer=r.GroupLasso(0.1), joint="layer")])
+    together.apply(model)
+    with pytest.warns(UserWarning, match="body/kernel"):
+        inner.save(tmp_path / "inner.keras")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        model.save(tmp_path / "model.keras")
+        around = keras.Sequential([layers.Input((3,)), model])
+        around.save(tmp_path / "around.keras")
+        together.remove(model)
+        anchored = Rule("*body/kernel", regularizer=r.Anchor(0.1))
+        Policy([anchored]).apply(model)
+        inner.save(tmp_path / "inner.keras")
+    again = keras.saving.load_model(tmp_path / "inner.keras")
+    assert again.get_layer("body").kernel.regularizer == r.Anchor(0.1)
+
+
 def test_scheduled_set_in_a_penalty() -> None:
     """A penalty cannot see the optimizer's count, and says so."""
     thin = c.Chain([c.TopK(fraction=RAMP)])

@@ -311,17 +311,19 @@ class _Config:
     def __call__(self, original: Any) -> dict[str, Any]:
         if internals.is_in_legacy_file():
             raise ValueError(_LEGACY)
-        is_outermost = not _Config._is_asked and not internals.is_in_file("config")
+        layer, model = self._layer(), self._model()
+        in_file = internals.is_in_file("config")
+        # The file of the model itself has all that its config lacks.
+        is_outermost = not _Config._is_asked and not (in_file and layer is model)
         before, _Config._is_asked = _Config._is_asked, True
         try:
             config: dict[str, Any] = original()
         finally:
             _Config._is_asked = before
-        layer = self._layer()
-        if layer is self._model() and internals.carries_in_config(layer):
+        if layer is model and internals.carries_in_config(layer):
             saved = self.saved(layer)
             config = internals.written_to_config(config, self.name, saved)
-        lost = list(self._lost(config)) if is_outermost else []
+        lost = list(self._lost(config, in_file=in_file)) if is_outermost else []
         if lost:
             warnings.warn(
                 "A config, and so a clone, has what layers keep as arguments, and not "
@@ -332,7 +334,7 @@ class _Config:
             )
         return config
 
-    def _lost(self, config: dict[str, Any]) -> Iterator[str]:
+    def _lost(self, config: dict[str, Any], *, in_file: bool) -> Iterator[str]:
         """Yield the paths inside this layer for which the config lacks something."""
         model, layer = self._model(), self._layer()
         state = None if model is None else attached(model)
@@ -346,12 +348,17 @@ class _Config:
         for i, (_, before) in state.before.items():
             if i not in inside or i not in places:
                 continue
-            if _is_lost(places[i], before, None if has_policies else configs):
+            known = None if has_policies else configs
+            if _is_lost(places[i], before, known, in_file=in_file):
                 yield places[i].path
 
 
 def _is_lost(
-    target: Target, before: Before, configs: list[dict[str, Any]] | None
+    target: Target,
+    before: Before,
+    configs: list[dict[str, Any]] | None,
+    *,
+    in_file: bool,
 ) -> bool:
     """Return whether configs lack what a policy gave, or what that remembers.
 
@@ -359,13 +366,14 @@ def _is_lost(
         target: Weight or layer.
         before: What it had before any policy.
         configs: The configs of layers; None where the policies are there as well.
+        in_file: Whether a file has the configs: it has what objects remember, too.
     """
     for name, value in read(target).values.items():
         if value is None and before.values[name] is None:
             continue
         if value == before.values[name]:
             continue
-        if any(part.has_state for part in parts(value)):
+        if not in_file and any(part.has_state for part in parts(value)):
             return True
         if configs is None:
             continue
@@ -384,8 +392,20 @@ def _says(
     """Return whether a layer's config has a value among its arguments."""
     if isinstance(value, OfModel):
         return False
-    wanted = MODULES[name].serialize(value)
-    return any(c.get("name") == owner and c.get(key, 0) == wanted for c in configs)
+    with internals.unshared():
+        wanted = MODULES[name].serialize(value)
+    found = [c[key] for c in configs if c.get("name") == owner and key in c]
+    return any(_without_ids(config) == wanted for config in found)
+
+
+def _without_ids(saved: Any) -> Any:
+    """Return a config without the numbers that files give to shared objects."""
+    if isinstance(saved, dict):
+        items = saved.items()
+        return {k: _without_ids(v) for k, v in items if k != "shared_object_id"}
+    if isinstance(saved, list | tuple):
+        return type(saved)(map(_without_ids, saved))
+    return saved
 
 
 def _dictionaries(saved: Any) -> Iterator[dict[str, Any]]:
