@@ -485,7 +485,7 @@ def test_zero(row: Case) -> None:
 
 
 @pytest.mark.optimized
-@slow_on("tensorflow")
+@slow_on("jax", "tensorflow")
 @each
 def test_gradient(row: Case) -> None:
     """The compiled gradient is the oracle's finite difference at a generic point."""
