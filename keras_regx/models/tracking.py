@@ -153,10 +153,16 @@ def _replace_arguments(layer: Any, copies: dict[int, Any]) -> None:
     """Put the copies where a layer keeps its arguments, and out of its tracker."""
     for name, value in list(vars(layer).items()):
         if id(value) in copies:
-            object.__setattr__(layer, name, copies[id(value)])
-            for part in parts(value):
-                if isinstance(part, TrackedNumber):
-                    internals.untrack(layer, part)
+            set_argument(layer, name, copies[id(value)])
+
+
+def set_argument(layer: Any, name: str, value: Any) -> None:
+    """Change what a layer keeps as an argument; it tracks nothing of the old one."""
+    for part in parts(getattr(layer, name)):
+        if isinstance(part, TrackedNumber):
+            internals.untrack(layer, part)
+    # Not Layer.__setattr__: a built layer tracks nothing new; the model does.
+    object.__setattr__(layer, name, value)
 
 
 def _track(model: Any, layers: list[Any], places: list[Holder]) -> bool:

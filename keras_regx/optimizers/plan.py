@@ -73,12 +73,22 @@ class Plan:
         elif self._found is None:
             self.bind([Site.of_variable(variable) for variable in variables])
         self._match()
+        if not allow_double:
+            self.refuse_double({id(v): v.regularizer for v, _ in self.matched})
+
+    def refuse_double(self, in_loss: dict[int, Any]) -> None:
+        """Raise a ValueError if a matched variable has a penalty in the loss as well.
+
+        Args:
+            in_loss: The penalty, or None, of variables, by their `id`.
+        """
         for variable, penalty in self.matched:
-            if variable.regularizer is not None and not allow_double:
+            other = in_loss.get(id(variable))
+            if other is not None:
                 raise ValueError(
-                    f"The variable {variable.path!r} has the penalty "
-                    f"{variable.regularizer!r} in the loss and {penalty!r} in "
-                    "Proximal. Remove one, or pass `allow_double=True` to mean both."
+                    f"The variable {variable.path!r} has the penalty {other!r} in the "
+                    f"loss and {penalty!r} in Proximal. Remove one, or pass "
+                    "`allow_double=True` to Proximal to mean both."
                 )
 
     def _match(self) -> None:

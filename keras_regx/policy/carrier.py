@@ -14,9 +14,8 @@ from typing import Any
 from keras_regx import constraints, regularizers
 from keras_regx import keras_internals as internals
 from keras_regx._core.config import parts
-from keras_regx._core.counter import TrackedNumber
 from keras_regx.models.sites import LayerSite, Site, layer_sites, sites
-from keras_regx.models.tracking import adopt
+from keras_regx.models.tracking import adopt, set_argument
 from keras_regx.policy.assignment import Assignment
 from keras_regx.policy.joint import OfModel
 
@@ -112,12 +111,13 @@ def attached(model: Any) -> Attached | None:
 def attach(model: Any, policy: Any, assignment: Assignment) -> None:
     """Put what a policy gives on a model; on an error the model is as before."""
     given = assignment.given()  # All that may fail about the rules fails here.
-    penalized = [
-        subject(assignment.targets[i])
+    in_loss = {
+        id(subject(assignment.targets[i])): values.get("regularizer")
         for i, values in given.items()
-        if values.get("regularizer") is not None
-    ]
-    _refuse_double(model, penalized)
+    }
+    for optimizer in internals.optimizers_of(model):
+        if hasattr(optimizer, "plan") and not optimizer.allow_double:
+            optimizer.plan.refuse_double(in_loss)
     state = attached(model)
     old = Attached() if state is None else state
     again = policy in old.policies
@@ -146,21 +146,6 @@ def attach(model: Any, policy: Any, assignment: Assignment) -> None:
             internals.track_only(layer, numbers)
         _hold(model, state)
         raise
-
-
-def _refuse_double(model: Any, penalized: Sequence[Any]) -> None:
-    """Refuse a penalty in the loss of what `Proximal` penalizes in its step."""
-    given = {id(x) for x in penalized}
-    for optimizer in internals.optimizers_of(model):
-        if not hasattr(optimizer, "plan") or optimizer.allow_double:
-            continue
-        twice = [v.path for v, _ in optimizer.plan.matched if id(v) in given]
-        if twice:
-            raise ValueError(
-                "The policy gives a penalty to variables that Proximal penalizes, "
-                "which would count twice. Remove one, or pass `allow_double=True` to "
-                f"Proximal to mean both. Received: {twice}"
-            )
 
 
 def detach(model: Any, policy: Any) -> None:
@@ -250,11 +235,7 @@ def _set(target: Target, name: str, value: Any) -> None:
 
 def _set_slot(holder: Any, attribute: str, value: Any) -> None:
     if hasattr(holder, attribute):
-        for part in parts(getattr(holder, attribute)):
-            if isinstance(part, TrackedNumber):
-                internals.untrack(holder, part)
-        # Not Layer.__setattr__: a built layer tracks nothing new; the model does.
-        object.__setattr__(holder, attribute, value)
+        set_argument(holder, attribute, value)
 
 
 def _settle(model: Any, state: Attached | None) -> None:
