@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import os
-import subprocess
 import sys
 from functools import cache
 from graphlib import TopologicalSorter
@@ -15,6 +14,7 @@ import keras
 import pytest
 
 from keras_regx import constraints, regularizers
+from tests.processes import told
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "keras_regx"
@@ -176,16 +176,7 @@ def test_only_drop_in_classes_share_a_name(
 def fresh(script: str, **environment: str) -> list[str]:
     """Run a script in a fresh process; return the list that it prints."""
     clean = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=ROOT,
-        env={**clean, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return told(script, env={**clean, **environment})
 
 
 @pytest.mark.slow

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import pickle
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +16,7 @@ import pytest
 import keras_regx
 from tests import matrix
 from tests.matrix import Row, build, numbers, story, train
+from tests.processes import told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -178,24 +176,10 @@ def told_elsewhere(tmp_path_factory: Any) -> dict[str, Any]:
         model = trained(row)
         model.save(folder / f"{row}.keras")
         expected[str(row)] = story(model)
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            FRESH,
-            *(str(folder / f"{row}.keras") for row in chosen),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "KERAS_BACKEND": keras.backend.backend()},
-        cwd=Path(__file__).parents[1],
-    )
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
+    found = told(FRESH, *(str(folder / f"{row}.keras") for row in chosen))
     return {
         Path(path).stem: (value, expected[Path(path).stem])
-        for path, value in told.items()
+        for path, value in found.items()
     }
 
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import pickle
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +20,7 @@ from keras_regx.models import policies
 from tests import zoo
 from tests.backends import BACKEND, as_float64
 from tests.data.make_models import policy_numbers, wave
+from tests.processes import told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -358,16 +356,7 @@ def fresh_process(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         expected.append([float(v) for v in penalties(model).values()])
         paths.append((folder / f"{name}.keras").as_posix())
         model.save(paths[-1])
-    done = subprocess.run(
-        [sys.executable, "-c", FRESH, *paths],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "KERAS_BACKEND": keras.backend.backend()},
-        cwd=Path(__file__).parents[1],
-    )
-    assert done.returncode == 0, done.stderr
-    refused, refused_without, costs = json.loads(done.stdout.splitlines()[-1])
+    refused, refused_without, costs = told(FRESH, *paths)
     return {
         "refused": refused,
         "refused_without": refused_without,

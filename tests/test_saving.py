@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import pickle
-import subprocess
-import sys
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +18,7 @@ from keras_regx import constraints as c
 from keras_regx import regularizers as r
 from tests.backends import BACKEND, as_float64
 from tests.data.make_models import build_model, data, numbers, wave
+from tests.processes import told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -258,15 +257,7 @@ def fresh_process(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     model.save_weights(folder / "model.weights.h5")
     (folder / "model.json").write_text(model.to_json())
     (folder / "model.pickle").write_bytes(pickle.dumps(model))
-    done = subprocess.run(
-        [sys.executable, "-c", FRESH, str(folder)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return told(FRESH, str(folder))
 
 
 @pytest.mark.slow
