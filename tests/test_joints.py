@@ -629,6 +629,15 @@ def through(model: keras.Model, folder: Path) -> keras.Model:
     return keras.saving.load_model(folder / "through.keras")
 
 
+def assert_uncovers(
+    policy: Policy, model: keras.Model, expected: list[float], path: Path
+) -> None:
+    """Removing a policy gives back these penalties, also after loading."""
+    for either in (model, through(model, path)):
+        policy.remove(either)
+        assert costs(either) == pytest.approx(expected, rel=1e-5)
+
+
 def test_removal_leaves_the_anchors_of_other_policies(tmp_path: Path) -> None:
     """What a later policy covered comes back as it was, after loading as well."""
     model = net()
@@ -638,10 +647,7 @@ def test_removal_leaves_the_anchors_of_other_policies(tmp_path: Path) -> None:
     shift(model)
     expected = costs(model)
     above.apply(model)
-    loaded = through(model, tmp_path)
-    for either in (model, loaded):
-        above.remove(either)
-        assert costs(either) == pytest.approx(expected, rel=1e-5)
+    assert_uncovers(above, model, expected, tmp_path)
 
 
 def test_removal_gives_back_what_was_remembered_before(tmp_path: Path) -> None:
@@ -652,10 +658,7 @@ def test_removal_gives_back_what_was_remembered_before(tmp_path: Path) -> None:
     shift(model)
     expected = costs(model)
     policy.apply(model)
-    loaded = through(model, tmp_path)
-    for either in (model, loaded):
-        policy.remove(either)
-        assert costs(either) == pytest.approx(expected, rel=1e-5)
+    assert_uncovers(policy, model, expected, tmp_path)
 
 
 @keras.saving.register_keras_serializable(package="joints")

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 DATA = Path(__file__).parent / "data"
-ROOT = DATA.parent.parent
 
 
 @keras.saving.register_keras_serializable(package="tests")
